@@ -1,0 +1,72 @@
+/**
+ * Carries job messages to workers, and reports and log lines back. Holds nothing that cannot be published again
+ * from the store.
+ */
+import type { JobMessage, LogLine, Report } from "../domain/message.ts";
+
+/** accepted: it will be delivered. unroutable: no worker offers the type (in the pool). full: try again later. */
+export type PublishAnswer = "accepted" | "unroutable" | "full";
+
+export interface Delivery {
+  readonly message: JobMessage;
+  /** Settled: claimed and run, or nothing to run. Acknowledging twice is fine. */
+  ack(): void;
+  /** Give it to another worker (this one has no lane for it). */
+  requeue(): void;
+}
+
+export interface Subscription {
+  /** How many unacknowledged deliveries this consumer may hold. 0 stops the flow without losing the place. */
+  setPrefetch(count: number): void;
+  /** No delivery comes after the promise settles; unacknowledged ones go back to the queue. */
+  stop(): Promise<void>;
+}
+
+export interface QueueDepth {
+  readonly jobType: string;
+  readonly pool: string | null;
+  readonly ready: number;
+  readonly unacknowledged: number;
+  readonly consumers: number;
+}
+
+export interface Queue {
+  /** Answers in the order of the messages, once each is safe or known not to be. */
+  publish(messages: readonly JobMessage[]): Promise<readonly PublishAnswer[]>;
+  /** Deliveries of a type come in batches, oldest first. `pool` also takes messages pinned to it. */
+  consume(
+    options: {
+      readonly jobType: string;
+      readonly routingPattern: string;
+      readonly pool: string;
+      readonly prefetch: number;
+    },
+    onDeliveries: (deliveries: readonly Delivery[]) => void,
+  ): Promise<Subscription>;
+  depth(): Promise<readonly QueueDepth[]>;
+  /** Calls back when a type's queue ran empty or was made anew: rows that were `full` or lost can be published. */
+  onDrained(listener: (jobType: string) => void): () => void;
+}
+
+/** Reports and log lines on their way to the tracker, each acknowledged after its effect is committed. */
+export interface ReportQueue {
+  /** Settles when the reports are safe (confirmed); only then may the job message be acknowledged. */
+  sendReports(reports: readonly Report[]): Promise<void>;
+  sendLines(lines: readonly LogLine[]): Promise<void>;
+  sendProgress(progress: ProgressReport): void;
+  /** The handler's promise settles when the effects are committed; a rejection brings the same items again. */
+  receive(handlers: {
+    readonly reports: (reports: readonly Report[]) => Promise<void>;
+    readonly lines: (lines: readonly LogLine[]) => Promise<void>;
+    readonly progress: (progress: readonly ProgressReport[]) => Promise<void>;
+  }): Promise<{ stop(): Promise<void> }>;
+}
+
+export interface ProgressReport {
+  readonly occurrenceId: string;
+  readonly scheduledFor: number;
+  readonly token: number;
+  readonly done: number;
+  readonly total: number;
+  readonly at: number;
+}
