@@ -1,0 +1,54 @@
+/**
+ * What the workers offer, as this instance last heard: for validating payloads, naming unknown types and giving
+ * due times their type's limits. Limits are remembered after the last worker of a type left, so that a restart of a
+ * pool does not change what its jobs are given.
+ */
+import type { JobTypeOffer } from "./domain/job_type.ts";
+import type { Clock } from "./ports/clock.ts";
+import type { Presence, WorkerInstance } from "./ports/presence.ts";
+import type { TypeDefaults } from "./ports/store.ts";
+
+const REFRESH_MS = 1000;
+
+export interface JobTypes {
+  /** The newest offer of this type, or null when no worker offers it. */
+  offer(jobType: string): JobTypeOffer | null;
+  /** Names on offer, sorted. */
+  names(): readonly string[];
+  /** The limits of a type, or the server's when no worker has been heard of. */
+  defaults(jobType: string): TypeDefaults;
+  /** Asks presence again when what is known is older than a second, or at once with `now`. */
+  refresh(now?: boolean): Promise<readonly WorkerInstance[]>;
+}
+
+export function createJobTypes(
+  deps: { readonly presence: Presence; readonly clock: Clock; readonly fallback: TypeDefaults },
+): JobTypes {
+  let offers = new Map<string, JobTypeOffer>();
+  let instances: readonly WorkerInstance[] = [];
+  const remembered = new Map<string, TypeDefaults>();
+  let refreshedAt = -Infinity;
+
+  return {
+    offer: (jobType) => offers.get(jobType) ?? null,
+    names: () => [...offers.keys()].sort(),
+    defaults: (jobType) => remembered.get(jobType) ?? deps.fallback,
+    async refresh(now = false) {
+      if (!now && deps.clock.mono() - refreshedAt < REFRESH_MS) return instances;
+      instances = await deps.presence.list();
+      refreshedAt = deps.clock.mono();
+      offers = new Map();
+      for (const instance of instances) {
+        for (const offer of instance.jobTypes) {
+          offers.set(offer.name, offer);
+          remembered.set(offer.name, {
+            maxRetries: offer.maxRetries,
+            baseRetryDelaySeconds: offer.baseRetryDelaySeconds,
+            executionTimeoutSeconds: offer.executionTimeoutSeconds,
+          });
+        }
+      }
+      return instances;
+    },
+  };
+}

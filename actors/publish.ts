@@ -1,0 +1,27 @@
+/**
+ * Publishing what was committed. The occurrence row is the outbox: when this fails, or the process dies between
+ * commit and publish, recovery finds the row and publishes it.
+ */
+import type { JobMessage } from "./domain/message.ts";
+import type { Log } from "./ports/log.ts";
+import type { Meter } from "./ports/meter.ts";
+import type { Queue } from "./ports/queue.ts";
+
+/** Publishes committed messages; never throws. Gives how many were accepted. */
+export async function publishCommitted(
+  deps: { readonly queue: Queue; readonly log: Log; readonly meter: Meter },
+  messages: readonly JobMessage[],
+): Promise<number> {
+  if (messages.length === 0) return 0;
+  try {
+    const answers = await deps.queue.publish(messages);
+    const accepted = answers.filter((answer) => answer === "accepted").length;
+    deps.meter.count("occurrences_published_total", accepted);
+    return accepted;
+  } catch (error) {
+    deps.log.warn("Cannot publish committed occurrences, recovery will: " + (error as Error).message, {
+      count: messages.length,
+    });
+    return 0;
+  }
+}
