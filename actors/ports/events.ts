@@ -44,11 +44,13 @@ export type LiveEvent =
   }
   | { readonly type: "workersChanged"; readonly at: number };
 
+export type LiveEventType = LiveEvent["type"];
+
 export interface Events {
   /** Sends to every subscriber of every instance. Never throws for a listener's fault. */
   publish(events: readonly LiveEvent[]): void;
-  /** The result ends the subscription; ending it twice is fine. */
-  subscribe(listener: (events: readonly LiveEvent[]) => void): () => void;
-  /** False while nobody listens, so that a busy writer need not build events. */
-  readonly hasSubscribers: boolean;
+  /** Only events of these types reach the listener. The result ends the subscription; ending it twice is fine. */
+  subscribe(types: readonly LiveEventType[], listener: (events: readonly LiveEvent[]) => void): () => void;
+  /** False while nobody on any instance listens to the type, so that a busy writer need not build its events. */
+  wants(type: LiveEventType): boolean;
 }
