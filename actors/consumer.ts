@@ -1,0 +1,269 @@
+/**
+ * One per job type: message → free lane → claim → job actor.
+ *
+ * Deliveries wait here only while a lane is sure to come (prefetch = lanes, plus as many again while runs are
+ * short). Lanes are taken before the claim is asked for and given back when user code has ended, so a granted
+ * claim always has a lane. All lanes that came free in one turn of the event loop are filled by one claim.
+ */
+import type { JobTypeOffer } from "./domain/job_type.ts";
+import type { ClaimAnswer } from "./domain/message.ts";
+import type { Attempts } from "./ports/attempts.ts";
+import type { Delivery, Queue, Subscription } from "./ports/queue.ts";
+import {
+  type ActorContext,
+  type ActorDefinition,
+  type RunOutcome,
+  STOP,
+} from "./runtime/actor.ts";
+import { jobActor, type JobDeps } from "./job.ts";
+import type { Lanes } from "./lanes.ts";
+
+type PrivateMessage =
+  | { readonly type: "subscribed"; readonly subscription: RunOutcome<Subscription> }
+  | { readonly type: "subscribeAgain" }
+  | { readonly type: "delivered"; readonly deliveries: readonly Delivery[] }
+  | { readonly type: "laneFree"; readonly durationMs: number }
+  | { readonly type: "fill" }
+  | {
+    readonly type: "claimed";
+    readonly deliveries: readonly Delivery[];
+    readonly leaseFrom: number;
+    readonly answers: RunOutcome<readonly ClaimAnswer[]>;
+  }
+  | { readonly type: "jobGone" }
+  | { readonly type: "unsubscribed" };
+
+export interface ConsumerDeps extends JobDeps {
+  readonly queue: Queue;
+  readonly attempts: Attempts;
+  readonly lanes: Lanes;
+}
+
+export interface ConsumerOptions {
+  readonly offer: JobTypeOffer;
+  readonly leaseMs: number;
+}
+
+interface State {
+  readonly waiting: Delivery[];
+  subscription: Subscription | null;
+  /** Lanes of this type that hold no attempt and are not being claimed for. */
+  free: number;
+  /** Job actors that are not gone yet: running, or still reporting. */
+  alive: number;
+  claiming: number;
+  prefetch: number;
+  fillAsked: boolean;
+  averageMs: number;
+  stopping: boolean;
+  unsubscribed: boolean;
+}
+
+/** Runs shorter than this on average get a look-ahead of messages (never of claims). */
+const SHORT_RUN_MS = 50;
+const SUBSCRIBE_AGAIN_MS = 1000;
+const CLAIM_AGAIN_MS = 500;
+
+export function consumerActor(deps: ConsumerDeps, options: ConsumerOptions): ActorDefinition<State, never, PrivateMessage> {
+  const { offer, leaseMs } = options;
+  const lanesOfType = Math.min(offer.maxParallelJobs, deps.lanes.total);
+  type Context = ActorContext<PrivateMessage>;
+
+  return {
+    kind: "consumer",
+
+    start(context) {
+      const state: State = {
+        waiting: [],
+        subscription: null,
+        free: lanesOfType,
+        alive: 0,
+        claiming: 0,
+        prefetch: lanesOfType,
+        fillAsked: false,
+        averageMs: SHORT_RUN_MS,
+        stopping: false,
+        unsubscribed: false,
+      };
+      subscribe(state, context);
+      return state;
+    },
+
+    receive(state, message, context) {
+      switch (message.type) {
+        case "subscribed":
+          return onSubscribed(state, message.subscription, context);
+        case "subscribeAgain":
+          subscribe(state, context);
+          return state;
+        case "delivered":
+          if (state.stopping) {
+            for (const delivery of message.deliveries) delivery.requeue();
+          } else {
+            state.waiting.push(...message.deliveries);
+            fill(state, context);
+          }
+          return state;
+        case "laneFree":
+          state.free += 1;
+          deps.lanes.give(1);
+          state.averageMs += (message.durationMs - state.averageMs) / 16;
+          askToFill(state, context);
+          return state;
+        case "fill":
+          state.fillAsked = false;
+          adjustPrefetch(state);
+          fill(state, context);
+          return state;
+        case "claimed":
+          return onClaimed(state, message, context);
+        case "jobGone":
+          state.alive -= 1;
+          return mayStop(state);
+        case "unsubscribed":
+          state.unsubscribed = true;
+          return mayStop(state);
+        default:
+          return message satisfies never;
+      }
+    },
+
+    stopping(state, context) {
+      state.stopping = true;
+      deps.lanes.forget(offer.name);
+      for (const delivery of state.waiting.splice(0)) delivery.requeue();
+      const { subscription } = state;
+      if (subscription === null) state.unsubscribed = true;
+      else context.run(() => subscription.stop(), () => ({ type: "unsubscribed" }));
+      for (const child of context.children()) context.stopChild(child);
+      return mayStop(state);
+    },
+  };
+
+  function subscribe(state: State, context: Context): void {
+    context.run(
+      () =>
+        deps.queue.consume(
+          { jobType: offer.name, routingPattern: offer.routingPattern, pool: deps.workerId, prefetch: state.prefetch },
+          (deliveries) => context.inject({ type: "delivered", deliveries }),
+        ),
+      (subscription) => ({ type: "subscribed", subscription }),
+    );
+  }
+
+  function onSubscribed(state: State, subscribed: RunOutcome<Subscription>, context: Context): State {
+    if (subscribed.ok) {
+      state.subscription = subscribed.value;
+      if (state.stopping) context.run(() => subscribed.value.stop(), () => ({ type: "unsubscribed" }));
+    } else {
+      deps.log.warn("Cannot consume, trying again: " + subscribed.error.message, { jobType: offer.name });
+      context.after("subscribe", SUBSCRIBE_AGAIN_MS, { type: "subscribeAgain" });
+    }
+    return state;
+  }
+
+  /** Once for all lanes that come free before the next turn. */
+  function askToFill(state: State, context: Context): void {
+    if (state.fillAsked) return;
+    state.fillAsked = true;
+    context.inject({ type: "fill" });
+  }
+
+  function fill(state: State, context: Context): void {
+    if (state.stopping || state.waiting.length === 0) return;
+    const wanted = Math.min(state.free, state.waiting.length);
+    if (wanted === 0) return;
+    const taken = deps.lanes.take(offer.name, wanted, () => askToFill(state, context));
+    if (taken === 0) return;
+    state.free -= taken;
+    state.claiming += taken;
+    const deliveries = state.waiting.splice(0, taken);
+    // The lease counts from before the request, never from the answer.
+    const leaseFrom = deps.clock.mono();
+    const requests = deliveries.map((delivery) => ({
+      message: delivery.message,
+      workerId: deps.workerId,
+      instanceId: deps.instanceId,
+    }));
+    context.run(
+      () => deps.attempts.claim(requests, leaseMs),
+      (answers) => ({ type: "claimed", deliveries, leaseFrom, answers }),
+    );
+  }
+
+  function onClaimed(
+    state: State,
+    claimed: Extract<PrivateMessage, { type: "claimed" }>,
+    context: Context,
+  ): State | typeof STOP {
+    const { deliveries, answers, leaseFrom } = claimed;
+    state.claiming -= deliveries.length;
+    if (!answers.ok) {
+      // Unknown whether they were granted: given back, and reaped if they were.
+      deps.log.warn("Cannot claim, handing back: " + answers.error.message, { jobType: offer.name });
+      giveBack(state, deliveries.length);
+      for (const delivery of deliveries) delivery.requeue();
+      context.after("claimAgain", CLAIM_AGAIN_MS, { type: "fill" });
+      return mayStop(state);
+    }
+    let granted = 0;
+    deliveries.forEach((delivery, index) => {
+      const answer = answers.value[index];
+      if (answer?.ok !== true) {
+        delivery.ack();
+        return;
+      }
+      granted += 1;
+      start(state, delivery, answer, leaseFrom, context);
+    });
+    deps.meter.count("attempts_claimed_total", granted, { jobType: offer.name });
+    if (granted < deliveries.length) {
+      giveBack(state, deliveries.length - granted);
+      askToFill(state, context);
+    }
+    return mayStop(state);
+  }
+
+  function giveBack(state: State, lanes: number): void {
+    state.free += lanes;
+    deps.lanes.give(lanes);
+  }
+
+  function start(
+    state: State,
+    delivery: Delivery,
+    answer: Extract<ClaimAnswer, { ok: true }>,
+    leaseFrom: number,
+    context: Context,
+  ): void {
+    const { message } = delivery;
+    const limit = message.executionTimeoutSeconds ?? offer.executionTimeoutSeconds;
+    state.alive += 1;
+    const job = context.spawn(
+      `${message.occurrenceId}/${answer.token}`,
+      jobActor(deps, {
+        delivery,
+        token: answer.token,
+        attempt: answer.attempt,
+        leaseFrom,
+        timeoutMs: limit === null ? null : limit * 1000,
+        onLaneFree: (durationMs) => context.inject({ type: "laneFree", durationMs }),
+      }),
+      { restart: "never" },
+    );
+    context.watch(job, () => ({ type: "jobGone" }));
+    if (state.stopping) context.stopChild(job);
+  }
+
+  function adjustPrefetch(state: State): void {
+    const prefetch = state.averageMs < SHORT_RUN_MS ? lanesOfType * 2 : lanesOfType;
+    if (prefetch === state.prefetch) return;
+    state.prefetch = prefetch;
+    state.subscription?.setPrefetch(prefetch);
+  }
+
+  function mayStop(state: State): State | typeof STOP {
+    const done = state.stopping && state.unsubscribed && state.alive === 0 && state.claiming === 0;
+    return done ? STOP : state;
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * Presence of this worker and the leases of its running attempts.
+ *
+ * Every third of a lease all running attempts are renewed in one call. An attempt that could not be renewed for a
+ * lease's length, less a margin, is killed before the lease ends, so that nobody else can be running it already.
+ * A renewal also brings cancel requests; the live event of a cancellation is only the faster way.
+ */
+import type { RenewAnswer } from "./domain/message.ts";
+import type { Attempts } from "./ports/attempts.ts";
+import type { Clock } from "./ports/clock.ts";
+import type { Events, LiveEvent } from "./ports/events.ts";
+import type { Log } from "./ports/log.ts";
+import type { Pool } from "./ports/pool.ts";
+import type { Presence, RunningAttempt } from "./ports/presence.ts";
+import { type ActorDefinition, type ActorRef, type RunOutcome, STOP } from "./runtime/actor.ts";
+import type { JobActorMessage } from "./job.ts";
+
+export type HeartbeatMessage =
+  | {
+    readonly type: "attemptStarted";
+    readonly attempt: RunningAttempt & { readonly jobType: string };
+    readonly leaseFrom: number;
+    readonly job: ActorRef<JobActorMessage>;
+  }
+  | { readonly type: "attemptEnded"; readonly attempt: RunningAttempt & { readonly jobType: string } };
+
+type PrivateMessage =
+  | { readonly type: "renewNow" }
+  | { readonly type: "renewed"; readonly asked: readonly Held[]; readonly askedAt: number; readonly answers: RunOutcome<readonly RenewAnswer[]> }
+  | { readonly type: "announceNow" }
+  | { readonly type: "announced"; readonly said: RunOutcome<void> }
+  | { readonly type: "cancelsRequested"; readonly requests: readonly Extract<LiveEvent, { type: "cancelRequested" }>[] }
+  | { readonly type: "left" };
+
+export interface HeartbeatDeps {
+  readonly attempts: Attempts;
+  readonly presence: Presence;
+  readonly events: Events;
+  readonly pool: Pick<Pool, "jobTypes">;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface HeartbeatOptions {
+  readonly workerId: string;
+  readonly instanceId: string;
+  readonly hostName: string;
+  readonly version: string;
+  readonly maxParallelJobs: number;
+  readonly leaseMs: number;
+  /** How often presence is announced. */
+  readonly intervalMs: number;
+}
+
+interface Held extends RunningAttempt {
+  readonly jobType: string;
+  readonly job: ActorRef<JobActorMessage>;
+  /** Monotonic moment up to which the lease surely holds. */
+  leaseUntil: number;
+}
+
+interface State {
+  readonly startedAt: number;
+  readonly held: Map<string, Held>;
+  readonly busy: Map<string, number>;
+  readonly unsubscribe: () => void;
+  announcedBusy: number;
+  stopping: boolean;
+}
+
+/** The last third of a lease is kept for ending user code, kill ladder included (reliability I10). */
+const KEPT_FOR_KILLING = 1 / 3;
+const RENEW_AGAIN_MS = 1000;
+const ANNOUNCE_CHANGE_AFTER_MS = 1000;
+
+export function heartbeatActor(
+  deps: HeartbeatDeps,
+  options: HeartbeatOptions,
+): ActorDefinition<State, HeartbeatMessage, PrivateMessage> {
+  return {
+    kind: "heartbeat",
+    // Two messages an attempt; refusing one would leave a lease without care.
+    mailbox: { capacity: 1_000_000 },
+
+    start(context) {
+      const unsubscribe = deps.events.subscribe(["cancelRequested"], (events) => {
+        const requests = events.filter((event) => event.type === "cancelRequested");
+        if (requests.length > 0) context.inject({ type: "cancelsRequested", requests });
+      });
+      context.every("renew", options.leaseMs / 3, { type: "renewNow" });
+      context.every("announce", options.intervalMs, { type: "announceNow" });
+      const state: State = {
+        startedAt: deps.clock.now(),
+        held: new Map(),
+        busy: new Map(),
+        unsubscribe,
+        announcedBusy: 0,
+        stopping: false,
+      };
+      context.run(() => announce(state), (said) => ({ type: "announced", said }));
+      return state;
+    },
+
+    receive(state, message, context) {
+      switch (message.type) {
+        case "attemptStarted": {
+          const { attempt } = message;
+          state.held.set(keyOf(attempt), {
+            ...attempt,
+            job: message.job,
+            leaseUntil: message.leaseFrom + options.leaseMs,
+          });
+          state.busy.set(attempt.jobType, (state.busy.get(attempt.jobType) ?? 0) + 1);
+          if (state.held.size === 1) context.after("announceChange", ANNOUNCE_CHANGE_AFTER_MS, { type: "announceNow" });
+          return state;
+        }
+        case "attemptEnded":
+          if (state.held.delete(keyOf(message.attempt))) {
+            state.busy.set(message.attempt.jobType, (state.busy.get(message.attempt.jobType) ?? 1) - 1);
+          }
+          return state;
+        case "renewNow":
+          if (state.held.size > 0) {
+            const asked = [...state.held.values()];
+            const askedAt = deps.clock.mono();
+            context.run(
+              () => deps.attempts.renew(asked.map(runningOf), options.leaseMs),
+              (answers) => ({ type: "renewed", asked, askedAt, answers }),
+            );
+          }
+          return state;
+        case "renewed":
+          applyRenewal(state, message.asked, message.askedAt, message.answers);
+          if (!message.answers.ok) context.after("renewAgain", RENEW_AGAIN_MS, { type: "renewNow" });
+          return state;
+        case "cancelsRequested":
+          for (const request of message.requests) {
+            state.held.get(`${request.occurrenceId}/${request.token}`)?.job.tell({ type: "cancel", reason: request.reason });
+          }
+          return state;
+        case "announceNow":
+          context.run(() => announce(state), (said) => ({ type: "announced", said }));
+          return state;
+        case "announced":
+          if (!message.said.ok) deps.log.warn("Cannot announce presence: " + message.said.error.message);
+          else deps.events.publish([{ type: "workersChanged", at: deps.clock.now() }]);
+          return state;
+        case "left":
+          return STOP;
+        default:
+          return message satisfies never;
+      }
+    },
+
+    stopping(state, context) {
+      // Consumers stop before the heartbeat does: nothing is held any more.
+      state.stopping = true;
+      context.run(() => deps.presence.leave(options.instanceId), () => ({ type: "left" }));
+      return state;
+    },
+
+    stopped(state) {
+      state.unsubscribe();
+    },
+  };
+
+  function announce(state: State): Promise<void> {
+    return deps.presence.announce({
+      workerId: options.workerId,
+      instanceId: options.instanceId,
+      hostName: options.hostName,
+      version: options.version,
+      startedAt: state.startedAt,
+      maxParallelJobs: options.maxParallelJobs,
+      jobTypes: deps.pool.jobTypes.map((offer) => {
+        const lanesBusy = state.busy.get(offer.name) ?? 0;
+        return { ...offer, lanesBusy, lanesFree: Math.max(0, offer.maxParallelJobs - lanesBusy) };
+      }),
+      running: [...state.held.values()].map(runningOf),
+      isStopping: state.stopping,
+    });
+  }
+
+  function applyRenewal(
+    state: State,
+    asked: readonly Held[],
+    askedAt: number,
+    answers: RunOutcome<readonly RenewAnswer[]>,
+  ): void {
+    if (!answers.ok) deps.log.warn("Cannot renew leases: " + answers.error.message, { attempts: asked.length });
+    asked.forEach((one, index) => {
+      const held = state.held.get(keyOf(one));
+      if (held === undefined) return; // ended meanwhile
+      const answer = answers.ok ? answers.value[index] : undefined;
+      if (answer?.ok === true) {
+        held.leaseUntil = askedAt + options.leaseMs;
+        if (answer.cancel !== null) held.job.tell({ type: "cancel", reason: answer.cancel.reason });
+      } else if (answer?.ok === false || held.leaseUntil - options.leaseMs * KEPT_FOR_KILLING <= deps.clock.mono()) {
+        held.job.tell({ type: "leaseLost" });
+      }
+    });
+  }
+}
+
+function keyOf(attempt: RunningAttempt): string {
+  return `${attempt.occurrenceId}/${attempt.token}`;
+}
+
+function runningOf(held: RunningAttempt): RunningAttempt {
+  return { occurrenceId: held.occurrenceId, scheduledFor: held.scheduledFor, token: held.token };
+}

@@ -1,0 +1,199 @@
+/**
+ * Leadership: any API instance may lead, one does.
+ *
+ *   following ──lease taken, epoch raised──► leading ──lease or epoch lost──► stepping down ──children gone──► following
+ *
+ * The lease says who tries; the epoch in the store decides. Every write of the dispatcher and of recovery carries
+ * the epoch, and the store refuses an older one, so a leader that was frozen and wakes can do no harm. A leader
+ * trusts itself until the start of its last successful renewal + TTL − margin, by the monotonic clock; with the
+ * lease's server out of reach it goes on while it can renew the epoch row. The dispatcher and recovery are its
+ * children and run only while it leads.
+ */
+import type { Clock } from "./ports/clock.ts";
+import type { Events } from "./ports/events.ts";
+import type { Leases } from "./ports/leases.ts";
+import type { Log } from "./ports/log.ts";
+import type { Meter } from "./ports/meter.ts";
+import type { EpochRow, Ledger } from "./ports/store.ts";
+import { type ActorContext, type ActorDefinition, type ActorRef, type RunOutcome, STOP } from "./runtime/actor.ts";
+
+export type LeaderMessage =
+  /** A write of this epoch was refused: another instance leads. */
+  { readonly type: "staleEpoch"; readonly epoch: number };
+
+type PrivateMessage =
+  | { readonly type: "tryNow" }
+  | { readonly type: "tried"; readonly askedAt: number; readonly elected: RunOutcome<EpochRow | null> }
+  | { readonly type: "renewNow" }
+  | { readonly type: "renewed"; readonly askedAt: number; readonly kept: RunOutcome<"kept" | "lost"> }
+  | { readonly type: "childGone" }
+  | { readonly type: "released" };
+
+/** What leading means: the actors that run under an epoch, in the order in which they start. */
+export type LedActors = (epoch: number, leader: ActorRef<LeaderMessage>) => readonly {
+  readonly name: string;
+  // deno-lint-ignore no-explicit-any -- children of different message types in one list
+  readonly definition: ActorDefinition<any, never, any>;
+}[];
+
+export interface LeaderDeps {
+  readonly leases: Leases;
+  readonly ledger: Ledger;
+  readonly events: Events;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly meter: Meter;
+}
+
+export interface LeaderOptions {
+  readonly instanceId: string;
+  /** `MilvaionConfig.JobDispatcher.LockTtlSeconds`, in milliseconds. */
+  readonly ttlMs: number;
+  readonly led: LedActors;
+  /** Told at each change: the epoch while leading, else null. */
+  readonly onLeading: (epoch: number | null) => void;
+}
+
+interface State {
+  phase: "following" | "leading" | "stepping-down";
+  epoch: number;
+  /** Monotonic moment until which this leader trusts itself. */
+  trustUntil: number;
+  childrenAlive: number;
+  stopping: boolean;
+}
+
+export const LEASE_NAME = "leader";
+const TRY_EVERY_MS = 1000;
+const MARGIN_MS = 1000;
+
+export function leaderActor(deps: LeaderDeps, options: LeaderOptions): ActorDefinition<State, LeaderMessage, PrivateMessage> {
+  const { instanceId, ttlMs } = options;
+  const margin = Math.min(MARGIN_MS, ttlMs / 5);
+  type Context = ActorContext<LeaderMessage | PrivateMessage>;
+
+  return {
+    kind: "leader",
+    supervision: { strategy: "one-for-one", maxRestarts: 10, withinMs: 60_000, backoff: { firstMs: 100, maxMs: 5000 } },
+
+    start(context) {
+      const state: State = { phase: "following", epoch: 0, trustUntil: 0, childrenAlive: 0, stopping: false };
+      tryToLead(context);
+      return state;
+    },
+
+    receive(state, message, context) {
+      switch (message.type) {
+        case "tryNow":
+          if (state.phase === "following" && !state.stopping) tryToLead(context);
+          return state;
+        case "tried":
+          return onTried(state, message.askedAt, message.elected, context);
+        case "renewNow":
+          if (state.phase === "leading") renew(state, context);
+          return state;
+        case "renewed":
+          return onRenewed(state, message.askedAt, message.kept, context);
+        case "staleEpoch":
+          deps.meter.count("leader_refused_writes_total");
+          if (state.phase === "leading" && message.epoch === state.epoch) {
+            stepDown(state, "a newer epoch exists", context);
+          }
+          return state;
+        case "childGone":
+          state.childrenAlive -= 1;
+          if (state.phase !== "stepping-down" || state.childrenAlive > 0) return state;
+          state.phase = "following";
+          return state.stopping ? release(state, context) : state;
+        case "released":
+          return STOP;
+        default:
+          return message satisfies never;
+      }
+    },
+
+    stopping(state, context) {
+      state.stopping = true;
+      if (state.phase === "following") return STOP;
+      if (state.phase === "leading") stepDown(state, "this instance stops", context);
+      return state;
+    },
+  };
+
+  function tryToLead(context: Context): void {
+    const askedAt = deps.clock.mono();
+    context.run(async () => {
+      if (!await deps.leases.acquire(LEASE_NAME, instanceId, ttlMs)) return null;
+      const now = deps.clock.now();
+      return await deps.ledger.raiseEpoch(instanceId, now, now + ttlMs);
+    }, (elected) => ({ type: "tried", askedAt, elected }));
+  }
+
+  function onTried(state: State, askedAt: number, elected: RunOutcome<EpochRow | null>, context: Context): State | typeof STOP {
+    if (!elected.ok) deps.log.warn("Cannot try to lead: " + elected.error.message);
+    if (!elected.ok || elected.value === null) {
+      context.after("try", TRY_EVERY_MS, { type: "tryNow" });
+      return state;
+    }
+    state.epoch = elected.value.epoch;
+    if (state.stopping) return release(state, context);
+    state.phase = "leading";
+    state.trustUntil = askedAt + ttlMs - margin;
+    context.every("renew", ttlMs / 3, { type: "renewNow" });
+    for (const { name, definition } of options.led(state.epoch, context.self)) {
+      const child = context.spawn(`${name}-${state.epoch}`, definition);
+      state.childrenAlive += 1;
+      context.watch(child, () => ({ type: "childGone" }));
+    }
+    options.onLeading(state.epoch);
+    deps.events.publish([{ type: "leaderChanged", holder: instanceId, epoch: state.epoch, at: deps.clock.now() }]);
+    deps.log.info("Leading", { epoch: state.epoch, instanceId });
+    return state;
+  }
+
+  function renew(state: State, context: Context): void {
+    const { epoch } = state;
+    const askedAt = deps.clock.mono();
+    context.run(async (): Promise<"kept" | "lost"> => {
+      const now = deps.clock.now();
+      if (!await deps.ledger.renewEpoch(epoch, now, now + ttlMs)) return "lost";
+      try {
+        return await deps.leases.renew(LEASE_NAME, instanceId, ttlMs) ? "kept" : "lost";
+      } catch (error) {
+        // The epoch row is ours still; the lease's server is only out of reach.
+        deps.log.warn("Cannot renew the leader's lease, going on from the store: " + (error as Error).message);
+        return "kept";
+      }
+    }, (kept) => ({ type: "renewed", askedAt, kept }));
+  }
+
+  function onRenewed(state: State, askedAt: number, kept: RunOutcome<"kept" | "lost">, context: Context): State {
+    if (state.phase !== "leading") return state;
+    if (kept.ok && kept.value === "kept") state.trustUntil = askedAt + ttlMs - margin;
+    else if (kept.ok) stepDown(state, "the lease or the epoch is another's", context);
+    else if (deps.clock.mono() >= state.trustUntil) stepDown(state, kept.error.message, context);
+    else {
+      deps.log.warn("Cannot renew the leader's lease, trying again: " + kept.error.message);
+      context.after("renewAgain", Math.min(TRY_EVERY_MS, ttlMs / 10), { type: "renewNow" });
+    }
+    return state;
+  }
+
+  function stepDown(state: State, why: string, context: Context): void {
+    state.phase = "stepping-down";
+    context.cancelTimer("renew");
+    options.onLeading(null);
+    deps.log.info("Stepping down", { epoch: state.epoch, why });
+    for (const child of context.children()) context.stopChild(child);
+    if (!state.stopping) context.after("try", TRY_EVERY_MS, { type: "tryNow" });
+  }
+
+  /** A clean stop gives the lead away at once instead of after the TTL. */
+  function release(state: State, context: Context): State {
+    context.run(async () => {
+      await deps.ledger.endEpoch(state.epoch, deps.clock.now());
+      await deps.leases.release(LEASE_NAME, instanceId);
+    }, () => ({ type: "released" }));
+    return state;
+  }
+}

@@ -1,0 +1,263 @@
+/**
+ * What a crash or an outage left behind: occurrences nobody published, back-offs that are over, attempts whose
+ * worker is gone.
+ *
+ * Publishing. The occurrence row is the outbox. A row that was never published, as far as known (`looks` 0), is
+ * published. One that was, yet is unclaimed, is published again only when its type's queue is empty; else it waits
+ * its turn in a backlog and is looked at again later, each time twice as late, so that a backlog is never doubled.
+ *
+ * Reaping. An attempt counts as lost only when its stored lease has ended *and* this leader has itself seen it
+ * unchanged for a lease and a margin by its own monotonic clock, and no worker announces it: change is trusted,
+ * not timestamps. In embedded mode the folder lock proves that no other process lives, so what another process
+ * ran is lost at once.
+ */
+import type { JobMessage } from "./domain/message.ts";
+import type { Clock, Random } from "./ports/clock.ts";
+import type { Events } from "./ports/events.ts";
+import type { Log } from "./ports/log.ts";
+import type { Meter } from "./ports/meter.ts";
+import type { Presence } from "./ports/presence.ts";
+import type { Queue } from "./ports/queue.ts";
+import type { Ledger, Recoverable, RecordAnswer, SilentAttempt } from "./ports/store.ts";
+import { announceRecord } from "./announce.ts";
+import { publishCommitted } from "./publish.ts";
+import type { ActorContext, ActorDefinition, RunOutcome } from "./runtime/actor.ts";
+
+type PrivateMessage =
+  | { readonly type: "publishNow" }
+  | { readonly type: "published"; readonly pass: RunOutcome<PublishPass> }
+  | { readonly type: "retryScheduled"; readonly readyAt: number }
+  | { readonly type: "drained"; readonly jobType: string }
+  | { readonly type: "reapNow" }
+  | { readonly type: "reaped"; readonly pass: RunOutcome<ReapPass> };
+
+export interface RecoveryDeps {
+  readonly ledger: Ledger;
+  readonly queue: Queue;
+  readonly presence: Presence;
+  readonly events: Events;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly meter: Meter;
+}
+
+export interface RecoveryOptions {
+  readonly epoch: number;
+  readonly instanceId: string;
+  readonly leaseMs: number;
+  /** True when no other process can be running anything (embedded mode). */
+  readonly soleProcess: boolean;
+  readonly onStaleEpoch: (epoch: number) => void;
+}
+
+type PublishPass = { readonly stale: boolean; readonly more: boolean; readonly nextAt: number | null };
+type ReapPass = { readonly stale: boolean; readonly record: RecordAnswer | null };
+
+/** When an attempt's lease was first seen at its present value, by the monotonic clock. */
+type Seen = Map<string, { readonly leaseUntil: number; readonly since: number }>;
+
+interface State {
+  publishing: boolean;
+  publishAsked: boolean;
+  /** Types whose queue was lost or had no consumer: to be published anew. */
+  readonly drained: Set<string>;
+  /** The queue holds nothing from before this process: everything is to be published once. */
+  queueIsNew: boolean;
+  reaping: boolean;
+  seen: Seen;
+  wakeAt: number;
+  readonly unsubscribe: () => void;
+}
+
+const PAGE = 2000;
+const POLL_MS = 2000;
+const LOOK_AGAIN_MS = 30_000;
+const LOOK_AGAIN_AT_MOST_MS = 3_600_000;
+const MARGIN_MS = 1500;
+
+export function recoveryActor(deps: RecoveryDeps, options: RecoveryOptions): ActorDefinition<State, never, PrivateMessage> {
+  type Context = ActorContext<PrivateMessage>;
+
+  return {
+    kind: "recovery",
+
+    start(context) {
+      const subscriptions = [
+        deps.events.subscribe(["retryScheduled"], (events) => {
+          for (const event of events) if (event.type === "retryScheduled") context.inject(event);
+        }),
+        deps.queue.onDrained((jobType) => context.inject({ type: "drained", jobType })),
+      ];
+      context.every("reap", options.leaseMs / 3, { type: "reapNow" });
+      const state: State = {
+        publishing: false,
+        publishAsked: false,
+        drained: new Set(),
+        queueIsNew: options.soleProcess,
+        reaping: false,
+        seen: new Map(),
+        wakeAt: Infinity,
+        unsubscribe: () => subscriptions.forEach((end) => end()),
+      };
+      startReaping(state, context);
+      startPublishing(state, context);
+      return state;
+    },
+
+    receive(state, message, context) {
+      switch (message.type) {
+        case "publishNow":
+          startPublishing(state, context);
+          return state;
+        case "published":
+          state.publishing = false;
+          onPublished(state, message.pass, context);
+          return state;
+        case "retryScheduled":
+          wakeAt(state, message.readyAt, context);
+          return state;
+        case "drained":
+          state.drained.add(message.jobType);
+          startPublishing(state, context);
+          return state;
+        case "reapNow":
+          startReaping(state, context);
+          return state;
+        case "reaped":
+          state.reaping = false;
+          onReaped(message.pass, context);
+          return state;
+        default:
+          return message satisfies never;
+      }
+    },
+
+    stopped(state) {
+      state.unsubscribe();
+    },
+  };
+
+  // -------------------------------------------------------------------------------------------- publishing
+
+  function startPublishing(state: State, context: Context): void {
+    state.publishAsked = state.publishing;
+    if (state.publishing) return;
+    state.publishing = true;
+    const anew: (string | null)[] = state.queueIsNew ? [null] : [...state.drained];
+    state.queueIsNew = false;
+    state.drained.clear();
+    context.run(() => publishPass(anew), (pass) => ({ type: "published", pass }));
+  }
+
+  function onPublished(state: State, pass: RunOutcome<PublishPass>, context: Context): void {
+    if (!pass.ok) {
+      deps.log.warn("Cannot look for unpublished occurrences, trying again: " + pass.error.message);
+      context.after("publish", POLL_MS, { type: "publishNow" });
+      return;
+    }
+    if (pass.value.stale) options.onStaleEpoch(options.epoch);
+    else if (pass.value.more || state.publishAsked) startPublishing(state, context);
+    else {
+      state.wakeAt = Infinity;
+      wakeAt(state, Math.min(pass.value.nextAt ?? Infinity, deps.clock.now() + POLL_MS), context);
+    }
+  }
+
+  function wakeAt(state: State, at: number, context: Context): void {
+    if (at >= state.wakeAt) return;
+    state.wakeAt = at;
+    context.after("publish", Math.max(0, at - deps.clock.now()), { type: "publishNow" });
+  }
+
+  async function publishPass(anew: readonly (string | null)[]): Promise<PublishPass> {
+    const now = deps.clock.now();
+    for (const jobType of anew) await deps.ledger.wantPublishing(options.epoch, jobType, now);
+    const rows = await deps.ledger.recoverable(now, PAGE);
+    if (rows.length === 0) return { stale: false, more: false, nextAt: await deps.ledger.nextActionAt() };
+
+    const unpublished = await worthPublishing(rows);
+    const answers = await deps.queue.publish(unpublished.map((row) => row.message));
+    const full = new Set<Recoverable>(unpublished.filter((_, index) => answers[index] === "full"));
+    deps.meter.count("occurrences_published_total", answers.filter((answer) => answer === "accepted").length);
+
+    // What the full queue had no room for keeps its place: the queue says when it has drained.
+    const settled = rows.filter((row) => !full.has(row));
+    const current = settled.length === 0 || await deps.ledger.postpone(
+      options.epoch,
+      settled.map((row) => ({
+        occurrenceId: row.message.occurrenceId,
+        scheduledFor: row.message.scheduledFor,
+        until: now + Math.min(LOOK_AGAIN_MS * 2 ** row.looks, LOOK_AGAIN_AT_MOST_MS),
+      })),
+    );
+    const more = rows.length === PAGE && full.size === 0;
+    const nextAt = full.size > 0 ? null : await deps.ledger.nextActionAt();
+    return { stale: !current, more, nextAt };
+  }
+
+  /** Rows never published, and published ones whose queue holds nothing any more. */
+  async function worthPublishing(rows: readonly Recoverable[]): Promise<readonly Recoverable[]> {
+    if (rows.every((row) => row.looks === 0)) return rows;
+    const depth = await deps.queue.depth();
+    const holds = (message: JobMessage) =>
+      depth.some((one) => one.jobType === message.jobType && one.pool === message.pool && one.ready + one.unacknowledged > 0);
+    return rows.filter((row) => row.looks === 0 || !holds(row.message));
+  }
+
+  // ----------------------------------------------------------------------------------------------- reaping
+
+  function startReaping(state: State, context: Context): void {
+    if (state.reaping) return;
+    state.reaping = true;
+    context.run(() => reapPass(state), (pass) => ({ type: "reaped", pass }));
+  }
+
+  function onReaped(pass: RunOutcome<ReapPass>, context: Context): void {
+    if (!pass.ok) {
+      deps.log.warn("Cannot look for lost attempts, trying again: " + pass.error.message);
+      return;
+    }
+    if (pass.value.stale) options.onStaleEpoch(options.epoch);
+    const { record } = pass.value;
+    if (record === null) return;
+    announceRecord(deps, record);
+    context.run(() => publishCommitted(deps, record.released), () => null);
+  }
+
+  async function reapPass(state: State): Promise<ReapPass> {
+    const now = deps.clock.now();
+    const silent = await deps.ledger.silentAttempts(options.soleProcess ? Infinity : now, PAGE);
+    const lost = await sortOutLost(state, silent);
+    if (lost.length === 0) return { stale: false, record: null };
+    deps.log.warn("Attempts are lost: their worker is gone", { attempts: lost.length });
+    const record = await deps.ledger.reap(options.epoch, lost, now, deps.random.next());
+    if (record !== null) deps.meter.count("attempts_lost_total", record.changed.length);
+    return { stale: record === null, record };
+  }
+
+  async function sortOutLost(state: State, silent: readonly SilentAttempt[]): Promise<readonly SilentAttempt[]> {
+    if (silent.length === 0) {
+      state.seen.clear();
+      return [];
+    }
+    const announced = new Set<string>();
+    for (const instance of await deps.presence.list()) {
+      for (const running of instance.running) announced.add(`${running.occurrenceId}/${running.token}`);
+    }
+    const mono = deps.clock.mono();
+    const now = deps.clock.now();
+    const seen: Seen = new Map();
+    const lost = silent.filter((attempt) => {
+      if (options.soleProcess && attempt.instanceId !== options.instanceId) return true;
+      const key = `${attempt.occurrenceId}/${attempt.token}`;
+      if (announced.has(key) || attempt.leaseUntil > now) return false;
+      const before = state.seen.get(key);
+      const since = before?.leaseUntil === attempt.leaseUntil ? before.since : mono;
+      seen.set(key, { leaseUntil: attempt.leaseUntil, since });
+      return mono - since >= options.leaseMs + MARGIN_MS;
+    });
+    state.seen = seen;
+    return lost;
+  }
+}
