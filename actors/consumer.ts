@@ -12,10 +12,11 @@ import type { Delivery, Queue, Subscription } from "./ports/queue.ts";
 import {
   type ActorContext,
   type ActorDefinition,
+  type ActorRef,
   type RunOutcome,
   STOP,
 } from "./runtime/actor.ts";
-import { jobActor, type JobDeps } from "./job.ts";
+import { jobActor, type JobActorMessage, type JobDeps } from "./job.ts";
 import type { Lanes } from "./lanes.ts";
 
 type PrivateMessage =
@@ -30,7 +31,7 @@ type PrivateMessage =
     readonly leaseFrom: number;
     readonly answers: RunOutcome<readonly ClaimAnswer[]>;
   }
-  | { readonly type: "jobGone" }
+  | { readonly type: "jobGone"; readonly job: ActorRef<JobActorMessage> }
   | { readonly type: "unsubscribed" };
 
 export interface ConsumerDeps extends JobDeps {
@@ -50,7 +51,7 @@ interface State {
   /** Lanes of this type that hold no attempt and are not being claimed for. */
   free: number;
   /** Job actors that are not gone yet: running, or still reporting. */
-  alive: number;
+  readonly alive: Set<ActorRef<JobActorMessage>>;
   claiming: number;
   prefetch: number;
   fillAsked: boolean;
@@ -64,7 +65,10 @@ const SHORT_RUN_MS = 50;
 const SUBSCRIBE_AGAIN_MS = 1000;
 const CLAIM_AGAIN_MS = 500;
 
-export function consumerActor(deps: ConsumerDeps, options: ConsumerOptions): ActorDefinition<State, never, PrivateMessage> {
+export function consumerActor(
+  deps: ConsumerDeps,
+  options: ConsumerOptions,
+): ActorDefinition<State, never, PrivateMessage> {
   const { offer, leaseMs } = options;
   const lanesOfType = Math.min(offer.maxParallelJobs, deps.lanes.total);
   type Context = ActorContext<PrivateMessage>;
@@ -77,7 +81,7 @@ export function consumerActor(deps: ConsumerDeps, options: ConsumerOptions): Act
         waiting: [],
         subscription: null,
         free: lanesOfType,
-        alive: 0,
+        alive: new Set(),
         claiming: 0,
         prefetch: lanesOfType,
         fillAsked: false,
@@ -118,7 +122,7 @@ export function consumerActor(deps: ConsumerDeps, options: ConsumerOptions): Act
         case "claimed":
           return onClaimed(state, message, context);
         case "jobGone":
-          state.alive -= 1;
+          state.alive.delete(message.job);
           return mayStop(state);
         case "unsubscribed":
           state.unsubscribed = true;
@@ -135,7 +139,7 @@ export function consumerActor(deps: ConsumerDeps, options: ConsumerOptions): Act
       const { subscription } = state;
       if (subscription === null) state.unsubscribed = true;
       else context.run(() => subscription.stop(), () => ({ type: "unsubscribed" }));
-      for (const child of context.children()) context.stopChild(child);
+      for (const job of state.alive) context.stopChild(job);
       return mayStop(state);
     },
   };
@@ -144,7 +148,12 @@ export function consumerActor(deps: ConsumerDeps, options: ConsumerOptions): Act
     context.run(
       () =>
         deps.queue.consume(
-          { jobType: offer.name, routingPattern: offer.routingPattern, pool: deps.workerId, prefetch: state.prefetch },
+          {
+            jobType: offer.name,
+            routingPattern: offer.routingPattern,
+            pool: deps.workerId,
+            prefetch: state.prefetch,
+          },
           (deliveries) => context.inject({ type: "delivered", deliveries }),
         ),
       (subscription) => ({ type: "subscribed", subscription }),
@@ -238,7 +247,6 @@ export function consumerActor(deps: ConsumerDeps, options: ConsumerOptions): Act
   ): void {
     const { message } = delivery;
     const limit = message.executionTimeoutSeconds ?? offer.executionTimeoutSeconds;
-    state.alive += 1;
     const job = context.spawn(
       `${message.occurrenceId}/${answer.token}`,
       jobActor(deps, {
@@ -251,7 +259,8 @@ export function consumerActor(deps: ConsumerDeps, options: ConsumerOptions): Act
       }),
       { restart: "never" },
     );
-    context.watch(job, () => ({ type: "jobGone" }));
+    state.alive.add(job);
+    context.watch(job, () => ({ type: "jobGone", job }));
     if (state.stopping) context.stopChild(job);
   }
 
@@ -263,7 +272,7 @@ export function consumerActor(deps: ConsumerDeps, options: ConsumerOptions): Act
   }
 
   function mayStop(state: State): State | typeof STOP {
-    const done = state.stopping && state.unsubscribed && state.alive === 0 && state.claiming === 0;
+    const done = state.stopping && state.unsubscribed && state.alive.size === 0 && state.claiming === 0;
     return done ? STOP : state;
   }
 }

@@ -115,7 +115,9 @@ export function dispatcherActor(
           return state;
         case "indexBuilt":
           if (!message.built.ok) {
-            deps.log.warn("Cannot build the due index, working from the store: " + message.built.error.message);
+            deps.log.warn(
+              "Cannot build the due index, working from the store: " + message.built.error.message,
+            );
           } else {
             deps.log.debug("Due index built", { jobs: message.built.value });
           }
@@ -183,7 +185,9 @@ export function dispatcherActor(
     );
     const startedAt = deps.clock.mono();
     const answer = await deps.ledger.decide(options.epoch, decisions, now);
-    deps.meter.observe("store_batch_seconds", (deps.clock.mono() - startedAt) / 1000, { writer: "dispatcher" });
+    deps.meter.observe("store_batch_seconds", (deps.clock.mono() - startedAt) / 1000, {
+      writer: "dispatcher",
+    });
     if (!answer.ok) return { stale: true, messages: [], more: false, nextAt: null };
 
     // After the commit, never before: the index only ever points at what is still to be decided.

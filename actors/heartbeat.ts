@@ -26,10 +26,18 @@ export type HeartbeatMessage =
 
 type PrivateMessage =
   | { readonly type: "renewNow" }
-  | { readonly type: "renewed"; readonly asked: readonly Held[]; readonly askedAt: number; readonly answers: RunOutcome<readonly RenewAnswer[]> }
+  | {
+    readonly type: "renewed";
+    readonly asked: readonly Held[];
+    readonly askedAt: number;
+    readonly answers: RunOutcome<readonly RenewAnswer[]>;
+  }
   | { readonly type: "announceNow" }
   | { readonly type: "announced"; readonly said: RunOutcome<void> }
-  | { readonly type: "cancelsRequested"; readonly requests: readonly Extract<LiveEvent, { type: "cancelRequested" }>[] }
+  | {
+    readonly type: "cancelsRequested";
+    readonly requests: readonly Extract<LiveEvent, { type: "cancelRequested" }>[];
+  }
   | { readonly type: "left" };
 
 export interface HeartbeatDeps {
@@ -111,7 +119,9 @@ export function heartbeatActor(
             leaseUntil: message.leaseFrom + options.leaseMs,
           });
           state.busy.set(attempt.jobType, (state.busy.get(attempt.jobType) ?? 0) + 1);
-          if (state.held.size === 1) context.after("announceChange", ANNOUNCE_CHANGE_AFTER_MS, { type: "announceNow" });
+          if (state.held.size === 1) {
+            context.after("announceChange", ANNOUNCE_CHANGE_AFTER_MS, { type: "announceNow" });
+          }
           return state;
         }
         case "attemptEnded":
@@ -135,7 +145,10 @@ export function heartbeatActor(
           return state;
         case "cancelsRequested":
           for (const request of message.requests) {
-            state.held.get(`${request.occurrenceId}/${request.token}`)?.job.tell({ type: "cancel", reason: request.reason });
+            state.held.get(`${request.occurrenceId}/${request.token}`)?.job.tell({
+              type: "cancel",
+              reason: request.reason,
+            });
           }
           return state;
         case "announceNow":
@@ -187,7 +200,9 @@ export function heartbeatActor(
     askedAt: number,
     answers: RunOutcome<readonly RenewAnswer[]>,
   ): void {
-    if (!answers.ok) deps.log.warn("Cannot renew leases: " + answers.error.message, { attempts: asked.length });
+    if (!answers.ok) {
+      deps.log.warn("Cannot renew leases: " + answers.error.message, { attempts: asked.length });
+    }
     asked.forEach((one, index) => {
       const held = state.held.get(keyOf(one));
       if (held === undefined) return; // ended meanwhile
@@ -195,7 +210,9 @@ export function heartbeatActor(
       if (answer?.ok === true) {
         held.leaseUntil = askedAt + options.leaseMs;
         if (answer.cancel !== null) held.job.tell({ type: "cancel", reason: answer.cancel.reason });
-      } else if (answer?.ok === false || held.leaseUntil - options.leaseMs * KEPT_FOR_KILLING <= deps.clock.mono()) {
+      } else if (
+        answer?.ok === false || held.leaseUntil - options.leaseMs * KEPT_FOR_KILLING <= deps.clock.mono()
+      ) {
         held.job.tell({ type: "leaseLost" });
       }
     });

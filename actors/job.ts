@@ -60,7 +60,10 @@ interface State {
 const REPORT_AGAIN_MS = 200;
 const REPORT_AGAIN_AT_MOST_MS = 10_000;
 
-export function jobActor(deps: JobDeps, granted: GrantedAttempt): ActorDefinition<State, JobActorMessage, PrivateMessage> {
+export function jobActor(
+  deps: JobDeps,
+  granted: GrantedAttempt,
+): ActorDefinition<State, JobActorMessage, PrivateMessage> {
   const message: JobMessage = granted.delivery.message;
   const { token } = granted;
   const identity = { occurrenceId: message.occurrenceId, scheduledFor: message.scheduledFor, token };
@@ -88,7 +91,8 @@ export function jobActor(deps: JobDeps, granted: GrantedAttempt): ActorDefinitio
       }, {
         started: () => context.inject({ type: "started" }),
         line: (line) => deps.lines.add({ ...identity, ...line }),
-        progress: (done, total) => deps.reports.sendProgress({ ...identity, done, total, at: deps.clock.now() }),
+        progress: (done, total) =>
+          deps.reports.sendProgress({ ...identity, done, total, at: deps.clock.now() }),
         ended: (outcome, durationMs) => context.inject({ type: "ended", outcome, durationMs }),
       });
       return { running, startedAt: deps.clock.now(), report: null, failures: 0 };
@@ -98,7 +102,10 @@ export function jobActor(deps: JobDeps, granted: GrantedAttempt): ActorDefinitio
       switch (received.type) {
         case "started": {
           const startedAt = deps.clock.now();
-          deps.meter.observe("occurrence_lateness_seconds", Math.max(0, startedAt - message.scheduledFor) / 1000);
+          deps.meter.observe(
+            "occurrence_lateness_seconds",
+            Math.max(0, startedAt - message.scheduledFor) / 1000,
+          );
           return { ...state, startedAt };
         }
         case "cancel":

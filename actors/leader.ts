@@ -15,7 +15,13 @@ import type { Leases } from "./ports/leases.ts";
 import type { Log } from "./ports/log.ts";
 import type { Meter } from "./ports/meter.ts";
 import type { EpochRow, Ledger } from "./ports/store.ts";
-import { type ActorContext, type ActorDefinition, type ActorRef, type RunOutcome, STOP } from "./runtime/actor.ts";
+import {
+  type ActorContext,
+  type ActorDefinition,
+  type ActorRef,
+  type RunOutcome,
+  STOP,
+} from "./runtime/actor.ts";
 
 export type LeaderMessage =
   /** A write of this epoch was refused: another instance leads. */
@@ -26,7 +32,7 @@ type PrivateMessage =
   | { readonly type: "tried"; readonly askedAt: number; readonly elected: RunOutcome<EpochRow | null> }
   | { readonly type: "renewNow" }
   | { readonly type: "renewed"; readonly askedAt: number; readonly kept: RunOutcome<"kept" | "lost"> }
-  | { readonly type: "childGone" }
+  | { readonly type: "childGone"; readonly child: ActorRef<never> }
   | { readonly type: "released" };
 
 /** What leading means: the actors that run under an epoch, in the order in which they start. */
@@ -59,7 +65,7 @@ interface State {
   epoch: number;
   /** Monotonic moment until which this leader trusts itself. */
   trustUntil: number;
-  childrenAlive: number;
+  readonly children: Set<ActorRef<never>>;
   stopping: boolean;
 }
 
@@ -67,17 +73,31 @@ export const LEASE_NAME = "leader";
 const TRY_EVERY_MS = 1000;
 const MARGIN_MS = 1000;
 
-export function leaderActor(deps: LeaderDeps, options: LeaderOptions): ActorDefinition<State, LeaderMessage, PrivateMessage> {
+export function leaderActor(
+  deps: LeaderDeps,
+  options: LeaderOptions,
+): ActorDefinition<State, LeaderMessage, PrivateMessage> {
   const { instanceId, ttlMs } = options;
   const margin = Math.min(MARGIN_MS, ttlMs / 5);
   type Context = ActorContext<LeaderMessage | PrivateMessage>;
 
   return {
     kind: "leader",
-    supervision: { strategy: "one-for-one", maxRestarts: 10, withinMs: 60_000, backoff: { firstMs: 100, maxMs: 5000 } },
+    supervision: {
+      strategy: "one-for-one",
+      maxRestarts: 10,
+      withinMs: 60_000,
+      backoff: { firstMs: 100, maxMs: 5000 },
+    },
 
     start(context) {
-      const state: State = { phase: "following", epoch: 0, trustUntil: 0, childrenAlive: 0, stopping: false };
+      const state: State = {
+        phase: "following",
+        epoch: 0,
+        trustUntil: 0,
+        children: new Set(),
+        stopping: false,
+      };
       tryToLead(context);
       return state;
     },
@@ -101,8 +121,8 @@ export function leaderActor(deps: LeaderDeps, options: LeaderOptions): ActorDefi
           }
           return state;
         case "childGone":
-          state.childrenAlive -= 1;
-          if (state.phase !== "stepping-down" || state.childrenAlive > 0) return state;
+          state.children.delete(message.child);
+          if (state.phase !== "stepping-down" || state.children.size > 0) return state;
           state.phase = "following";
           return state.stopping ? release(state, context) : state;
         case "released":
@@ -129,7 +149,12 @@ export function leaderActor(deps: LeaderDeps, options: LeaderOptions): ActorDefi
     }, (elected) => ({ type: "tried", askedAt, elected }));
   }
 
-  function onTried(state: State, askedAt: number, elected: RunOutcome<EpochRow | null>, context: Context): State | typeof STOP {
+  function onTried(
+    state: State,
+    askedAt: number,
+    elected: RunOutcome<EpochRow | null>,
+    context: Context,
+  ): State | typeof STOP {
     if (!elected.ok) deps.log.warn("Cannot try to lead: " + elected.error.message);
     if (!elected.ok || elected.value === null) {
       context.after("try", TRY_EVERY_MS, { type: "tryNow" });
@@ -142,11 +167,16 @@ export function leaderActor(deps: LeaderDeps, options: LeaderOptions): ActorDefi
     context.every("renew", ttlMs / 3, { type: "renewNow" });
     for (const { name, definition } of options.led(state.epoch, context.self)) {
       const child = context.spawn(`${name}-${state.epoch}`, definition);
-      state.childrenAlive += 1;
-      context.watch(child, () => ({ type: "childGone" }));
+      state.children.add(child);
+      context.watch(child, () => ({ type: "childGone", child }));
     }
     options.onLeading(state.epoch);
-    deps.events.publish([{ type: "leaderChanged", holder: instanceId, epoch: state.epoch, at: deps.clock.now() }]);
+    deps.events.publish([{
+      type: "leaderChanged",
+      holder: instanceId,
+      epoch: state.epoch,
+      at: deps.clock.now(),
+    }]);
     deps.log.info("Leading", { epoch: state.epoch, instanceId });
     return state;
   }
@@ -161,13 +191,20 @@ export function leaderActor(deps: LeaderDeps, options: LeaderOptions): ActorDefi
         return await deps.leases.renew(LEASE_NAME, instanceId, ttlMs) ? "kept" : "lost";
       } catch (error) {
         // The epoch row is ours still; the lease's server is only out of reach.
-        deps.log.warn("Cannot renew the leader's lease, going on from the store: " + (error as Error).message);
+        deps.log.warn(
+          "Cannot renew the leader's lease, going on from the store: " + (error as Error).message,
+        );
         return "kept";
       }
     }, (kept) => ({ type: "renewed", askedAt, kept }));
   }
 
-  function onRenewed(state: State, askedAt: number, kept: RunOutcome<"kept" | "lost">, context: Context): State {
+  function onRenewed(
+    state: State,
+    askedAt: number,
+    kept: RunOutcome<"kept" | "lost">,
+    context: Context,
+  ): State {
     if (state.phase !== "leading") return state;
     if (kept.ok && kept.value === "kept") state.trustUntil = askedAt + ttlMs - margin;
     else if (kept.ok) stepDown(state, "the lease or the epoch is another's", context);
@@ -184,7 +221,7 @@ export function leaderActor(deps: LeaderDeps, options: LeaderOptions): ActorDefi
     context.cancelTimer("renew");
     options.onLeading(null);
     deps.log.info("Stepping down", { epoch: state.epoch, why });
-    for (const child of context.children()) context.stopChild(child);
+    for (const child of state.children) context.stopChild(child);
     if (!state.stopping) context.after("try", TRY_EVERY_MS, { type: "tryNow" });
   }
 

@@ -18,7 +18,7 @@ import type { Log } from "./ports/log.ts";
 import type { Meter } from "./ports/meter.ts";
 import type { Presence } from "./ports/presence.ts";
 import type { Queue } from "./ports/queue.ts";
-import type { Ledger, Recoverable, RecordAnswer, SilentAttempt } from "./ports/store.ts";
+import type { Ledger, RecordAnswer, Recoverable, SilentAttempt } from "./ports/store.ts";
 import { announceRecord } from "./announce.ts";
 import { publishCommitted } from "./publish.ts";
 import type { ActorContext, ActorDefinition, RunOutcome } from "./runtime/actor.ts";
@@ -28,6 +28,7 @@ type PrivateMessage =
   | { readonly type: "published"; readonly pass: RunOutcome<PublishPass> }
   | { readonly type: "retryScheduled"; readonly readyAt: number }
   | { readonly type: "drained"; readonly jobType: string }
+  | { readonly type: "publishedReleased" }
   | { readonly type: "reapNow" }
   | { readonly type: "reaped"; readonly pass: RunOutcome<ReapPass> };
 
@@ -76,7 +77,10 @@ const LOOK_AGAIN_MS = 30_000;
 const LOOK_AGAIN_AT_MOST_MS = 3_600_000;
 const MARGIN_MS = 1500;
 
-export function recoveryActor(deps: RecoveryDeps, options: RecoveryOptions): ActorDefinition<State, never, PrivateMessage> {
+export function recoveryActor(
+  deps: RecoveryDeps,
+  options: RecoveryOptions,
+): ActorDefinition<State, never, PrivateMessage> {
   type Context = ActorContext<PrivateMessage>;
 
   return {
@@ -120,6 +124,8 @@ export function recoveryActor(deps: RecoveryDeps, options: RecoveryOptions): Act
         case "drained":
           state.drained.add(message.jobType);
           startPublishing(state, context);
+          return state;
+        case "publishedReleased":
           return state;
         case "reapNow":
           startReaping(state, context);
@@ -201,7 +207,9 @@ export function recoveryActor(deps: RecoveryDeps, options: RecoveryOptions): Act
     if (rows.every((row) => row.looks === 0)) return rows;
     const depth = await deps.queue.depth();
     const holds = (message: JobMessage) =>
-      depth.some((one) => one.jobType === message.jobType && one.pool === message.pool && one.ready + one.unacknowledged > 0);
+      depth.some((one) =>
+        one.jobType === message.jobType && one.pool === message.pool && one.ready + one.unacknowledged > 0
+      );
     return rows.filter((row) => row.looks === 0 || !holds(row.message));
   }
 
@@ -222,7 +230,7 @@ export function recoveryActor(deps: RecoveryDeps, options: RecoveryOptions): Act
     const { record } = pass.value;
     if (record === null) return;
     announceRecord(deps, record);
-    context.run(() => publishCommitted(deps, record.released), () => null);
+    context.run(() => publishCommitted(deps, record.released), () => ({ type: "publishedReleased" }));
   }
 
   async function reapPass(state: State): Promise<ReapPass> {
@@ -236,7 +244,10 @@ export function recoveryActor(deps: RecoveryDeps, options: RecoveryOptions): Act
     return { stale: record === null, record };
   }
 
-  async function sortOutLost(state: State, silent: readonly SilentAttempt[]): Promise<readonly SilentAttempt[]> {
+  async function sortOutLost(
+    state: State,
+    silent: readonly SilentAttempt[],
+  ): Promise<readonly SilentAttempt[]> {
     if (silent.length === 0) {
       state.seen.clear();
       return [];

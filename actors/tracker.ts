@@ -24,11 +24,27 @@ type PrivateMessage =
   | { readonly type: "receiving"; readonly started: RunOutcome<Receiving> }
   | { readonly type: "receiveAgain" }
   | { readonly type: "reports"; readonly reports: readonly Report[]; readonly settle: Settle }
-  | { readonly type: "recorded"; readonly startedAt: number; readonly recorded: RunOutcome<RecordAnswer>; readonly settle: Settle }
+  | {
+    readonly type: "recorded";
+    readonly startedAt: number;
+    readonly recorded: RunOutcome<RecordAnswer>;
+    readonly settle: Settle;
+  }
   | { readonly type: "lines"; readonly lines: readonly LogLine[]; readonly settle: Settle }
-  | { readonly type: "linesKept"; readonly lines: readonly LogLine[]; readonly kept: RunOutcome<void>; readonly settle: Settle }
+  | {
+    readonly type: "linesKept";
+    readonly lines: readonly LogLine[];
+    readonly kept: RunOutcome<void>;
+    readonly settle: Settle;
+  }
   | { readonly type: "progress"; readonly progress: readonly ProgressReport[]; readonly settle: Settle }
-  | { readonly type: "progressKept"; readonly progress: readonly ProgressReport[]; readonly kept: RunOutcome<void>; readonly settle: Settle }
+  | {
+    readonly type: "progressKept";
+    readonly progress: readonly ProgressReport[];
+    readonly kept: RunOutcome<void>;
+    readonly settle: Settle;
+  }
+  | { readonly type: "publishedReleased" }
   | { readonly type: "ended" };
 
 type Receiving = Awaited<ReturnType<ReportQueue["receive"]>>;
@@ -99,19 +115,27 @@ export function trackerActor(deps: TrackerDeps): ActorDefinition<State, never, P
             settle.failed(recorded.error);
             return state;
           }
-          deps.meter.observe("store_batch_seconds", (deps.clock.mono() - message.startedAt) / 1000, { writer: "tracker" });
+          deps.meter.observe("store_batch_seconds", (deps.clock.mono() - message.startedAt) / 1000, {
+            writer: "tracker",
+          });
           deps.meter.count("reports_recorded_total", recorded.value.changed.length);
           if (recorded.value.stale > 0) deps.meter.count("reports_stale_total", recorded.value.stale);
           settle.done();
           announceRecord(deps, recorded.value);
           if (recorded.value.released.length > 0) {
-            context.run(() => publishCommitted(deps, recorded.value.released), () => null);
+            context.run(
+              () => publishCommitted(deps, recorded.value.released),
+              () => ({ type: "publishedReleased" }),
+            );
           }
           return state;
         }
         case "lines": {
           const { lines, settle } = message;
-          context.run(() => deps.store.lines.append(lines), (kept) => ({ type: "linesKept", lines, kept, settle }));
+          context.run(
+            () => deps.store.lines.append(lines),
+            (kept) => ({ type: "linesKept", lines, kept, settle }),
+          );
           return state;
         }
         case "linesKept":
@@ -143,6 +167,8 @@ export function trackerActor(deps: TrackerDeps): ActorDefinition<State, never, P
               at,
             })));
           }
+          return state;
+        case "publishedReleased":
           return state;
         case "ended":
           return STOP;

@@ -36,6 +36,8 @@ export type LiveEvent =
     readonly reason: string;
     readonly at: number;
   }
+  /** An occurrence backs off until `readyAt`: whoever leads looks at it then. */
+  | { readonly type: "retryScheduled"; readonly readyAt: number }
   | {
     readonly type: "leaderChanged";
     readonly holder: string | null;
