@@ -174,15 +174,18 @@ export function dispatcherActor(
     if (jobs.length === 0) return { stale: false, messages: [], more, nextAt: await nextAt() };
 
     await deps.jobTypes.refresh();
-    const decisions: Decision[] = jobs.map((job) =>
-      planDecision(job, now, {
+    const decisions: Decision[] = [];
+    for (const job of jobs) {
+      const plan = planDecision(job, now, {
         misfireThresholdMs: options.misfireThresholdMs,
         maxDueTimes: MAX_DUE_TIMES_PER_PASS,
         instanceId: options.instanceId,
         newId: () => deps.random.uuid(),
         defaults: deps.jobTypes.defaults(job.jobType),
-      })
-    );
+      });
+      if (plan.ok) decisions.push(plan.decision);
+      else if (plan.reason === "schedule-fault") await putOff(job, plan.message, now);
+    }
     const startedAt = deps.clock.mono();
     const answer = await deps.ledger.decide(options.epoch, decisions, now);
     deps.meter.observe("store_batch_seconds", (deps.clock.mono() - startedAt) / 1000, {
@@ -221,6 +224,12 @@ export function dispatcherActor(
       for (const job of polled) found.set(job.id, job);
     }
     return { jobs: [...found.values()], more };
+  }
+
+  /** A schedule that cannot be computed stops its own job, loudly, and no other one. */
+  async function putOff(job: Job, why: string, now: number): Promise<void> {
+    deps.log.error("Cannot decide due times of a job: " + why, { jobId: job.id });
+    await askIndex(() => deps.dueIndex.put([{ jobId: job.id, dueAt: now + options.pollMs }]), undefined);
   }
 
   async function correctIndex(jobIds: readonly string[]): Promise<void> {

@@ -13,9 +13,12 @@ import type {
   StateChange,
 } from "../domain/occurrence.ts";
 import type { JobMessage, LogLine, Report } from "../domain/message.ts";
-import type { RangeReason, VerdictRange } from "../domain/verdict.ts";
+import type { Decision, TypeDefaults } from "../domain/plan.ts";
+import type { VerdictRange } from "../domain/verdict.ts";
 import type { DueEntry } from "./due_index.ts";
 import type { ProgressReport } from "./queue.ts";
+
+export type { Decision, TypeDefaults };
 
 /** A page of a list, in the order of the key; `next` is the key to go on from, null at the end. */
 export interface Page<T> {
@@ -85,13 +88,6 @@ export interface TriggerRequest {
   readonly defaults: TypeDefaults;
 }
 
-/** What the job type gives where the job says nothing. */
-export interface TypeDefaults {
-  readonly maxRetries: number;
-  readonly baseRetryDelaySeconds: number;
-  readonly executionTimeoutSeconds: number | null;
-}
-
 export type TriggerAnswer =
   | {
     readonly ok: true;
@@ -106,33 +102,6 @@ export type TriggerAnswer =
   | { readonly ok: false; readonly reason: "overlap"; readonly occurrenceId: string };
 
 // --------------------------------------------------------------------------------------------------- ledger
-
-/** What becomes of one due time. */
-export interface Slot {
-  readonly occurrenceId: string;
-  readonly dueAt: number;
-  readonly origin: "schedule" | "catch-up";
-}
-
-/** Due times decided without an occurrence. */
-export interface RangePart {
-  readonly from: number;
-  readonly to: number;
-  readonly count: number;
-  readonly reason: RangeReason;
-  readonly by: string;
-}
-
-/** The decision over all due times of one job from `expectedDueAt` up to, but not including, `nextDueAt`. */
-export interface Decision {
-  readonly jobId: string;
-  readonly jobVersion: number;
-  readonly expectedDueAt: number;
-  readonly nextDueAt: number | null;
-  readonly slots: readonly Slot[];
-  readonly ranges: readonly RangePart[];
-  readonly defaults: TypeDefaults;
-}
 
 export type DecideAnswer =
   /** `next` are the due index entries after it, `messages` what is to be published. */
