@@ -8,7 +8,7 @@
  */
 import type { Job } from "./domain/job.ts";
 import type { JobMessage } from "./domain/message.ts";
-import { type Decision, planDecision } from "./domain/plan.ts";
+import { type Decision, MAX_DUE_TIMES, planDecision } from "./domain/plan.ts";
 import type { JobTypes } from "./job_types.ts";
 import type { Clock, Random } from "./ports/clock.ts";
 import type { DueEntry, DueIndex } from "./ports/due_index.ts";
@@ -69,10 +69,10 @@ interface State {
   unsubscribe: () => void;
 }
 
-const MAX_DUE_TIMES_PER_PASS = 500;
 /** Publishing overlaps with the next transaction; beyond this the dispatcher waits for the queue. */
 const MAX_PUBLISHING = 4;
 const INDEX_PAGE = 5000;
+const FAULTY_AGAIN_MS = 60_000;
 const BACK_OFF_MS = 250;
 const BACK_OFF_AT_MOST_MS = 5000;
 
@@ -174,18 +174,8 @@ export function dispatcherActor(
     if (jobs.length === 0) return { stale: false, messages: [], more, nextAt: await nextAt() };
 
     await deps.jobTypes.refresh();
-    const decisions: Decision[] = [];
-    for (const job of jobs) {
-      const plan = planDecision(job, now, {
-        misfireThresholdMs: options.misfireThresholdMs,
-        maxDueTimes: MAX_DUE_TIMES_PER_PASS,
-        instanceId: options.instanceId,
-        newId: () => deps.random.uuid(),
-        defaults: deps.jobTypes.defaults(job.jobType),
-      });
-      if (plan.ok) decisions.push(plan.decision);
-      else if (plan.reason === "schedule-fault") await putOff(job, plan.message, now);
-    }
+    const decisions = await plan(jobs, now);
+    if (decisions.length === 0) return { stale: false, messages: [], more: false, nextAt: await nextAt() };
     const startedAt = deps.clock.mono();
     const answer = await deps.ledger.decide(options.epoch, decisions, now);
     deps.meter.observe("store_batch_seconds", (deps.clock.mono() - startedAt) / 1000, {
@@ -205,6 +195,26 @@ export function dispatcherActor(
       more: more || unfinished || conflicts.size > 0,
       nextAt: await nextAt(),
     };
+  }
+
+  async function plan(jobs: readonly Job[], now: number): Promise<readonly Decision[]> {
+    const decisions: Decision[] = [];
+    for (const job of jobs) {
+      const planned = planDecision(job, now, {
+        misfireThresholdMs: options.misfireThresholdMs,
+        maxDueTimes: MAX_DUE_TIMES,
+        instanceId: options.instanceId,
+        newId: () => deps.random.uuid(),
+        defaults: deps.jobTypes.defaults(job.jobType),
+      });
+      if (planned.ok) decisions.push(planned.decision);
+      else if (planned.reason === "schedule-fault") {
+        // Its due times stay undecided and in sight; looked at again in a while, so that it cannot busy the leader.
+        deps.log.error("Cannot compute the schedule of a job: " + planned.message, { jobId: job.id });
+        await askIndex(() => deps.dueIndex.put([{ jobId: job.id, dueAt: now + FAULTY_AGAIN_MS }]), undefined);
+      }
+    }
+    return decisions;
   }
 
   /** Due jobs by the index, and on a poll by the store; index entries that are wrong are put right. */
