@@ -1,8 +1,6 @@
 /**
- * Cron expressions: what may be written, and which local times match.
- *
- * A cron expression speaks of local times; it knows no zone. croner decides which ones match (asked without a zone,
- * so that no clock change can disturb it); `zoned_cron.ts` decides at which moments they come.
+ * Cron expressions: what may be written. Which local times match is for `local_cron.ts` to say, and at which moments
+ * they come for `zoned_cron.ts`.
  *
  * The dialect: 5 fields (minute, hour, day of month, month, day of week) or 6 (second first). Each is a star, or a
  * list of values, ranges `a-b` and steps `a-b/n`, `a/n` (from a on) or star and step. Names `JAN`…`DEC`, `SUN`…`SAT`
@@ -11,8 +9,8 @@
  * that many jobs spread. `@yearly @annually @monthly @weekly @daily @midnight @hourly`. When day of month and day of
  * week are both restricted, either will do, as in Unix.
  */
-import { Cron } from "croner";
 import { CronExpressionParser } from "cron-parser";
+import { localCron } from "./local_cron.ts";
 import { type Problem, shown } from "./problem.ts";
 
 /** Longer expressions are refused before they are looked at. */
@@ -96,8 +94,7 @@ export function parseCron(expression: string, seed: string): CronAnswer {
       `The expression has ${expression.length} characters; at most ${MAX_CRON_LENGTH} are read.`;
     return refuse([problem("cron_too_long", message, expression)]);
   }
-  const text = expression.toUpperCase();
-  const macro = MACROS[text.trim()];
+  const macro = MACROS[expression.trim().toUpperCase()];
   if (macro !== undefined) return { ok: true, resolved: macro };
   for (const { token, remedy } of FOREIGN) {
     const found = token.exec(expression.trim());
@@ -106,7 +103,7 @@ export function parseCron(expression: string, seed: string): CronAnswer {
     }
   }
 
-  const written = [...text.matchAll(/\S+/g)];
+  const written = [...expression.matchAll(/\S+/g)];
   if (written.length !== 5 && written.length !== 6) {
     const message =
       `A cron expression has 5 fields (minute hour day-of-month month day-of-week) or 6 (second first); ` +
@@ -119,7 +116,7 @@ export function parseCron(expression: string, seed: string): CronAnswer {
     const match = written[index];
     let position = (match?.index ?? 0) + 1;
     return (match?.[0] ?? "").split(",").map((item, _, items) => {
-      const answer = resolveItem(item, rule, { seed, isAlone: items.length === 1 });
+      const answer = resolveItem(item.toUpperCase(), rule, { seed, isAlone: items.length === 1 });
       if (!answer.ok) {
         problems.push(itemProblem({ item, rule, index, position, fields: rules.length, why: answer.why }));
       }
@@ -273,62 +270,4 @@ function problem(code: string, message: string, given: string): Problem {
 
 function refuse(problems: readonly Problem[]): CronAnswer {
   return { ok: false, problems };
-}
-
-// ------------------------------------------------------------------------------------------------ local times
-
-/** croner failed on a stored schedule. Caught where a decision is made, so that it stops one job and no other. */
-export class ScheduleFault extends Error {
-  override readonly name = "ScheduleFault";
-}
-
-/** The local times that match an expression, as if there were no zones: milliseconds of a clock that never jumps. */
-export interface LocalCron {
-  /**
-   * Second, minute and hour are all named (no `*`, no step): the pattern states local times. Else it is an interval,
-   * which goes by real time. The gap and fold rules are for stated times only.
-   */
-  readonly isFixedTime: boolean;
-  /** The first match strictly after; null when there is none before the year 3000. Throws ScheduleFault. */
-  next(after: number): number | null;
-  /** The last match strictly before; null when there is none. Throws ScheduleFault. */
-  previous(before: number): number | null;
-}
-
-/** croner keeps about 80 KB an expression (a table of years), so only so many are kept. */
-const CACHE_SIZE = 256;
-const cache = new Map<string, LocalCron>();
-
-/** The local times of a resolved expression; the least recently used ones are forgotten. Throws ScheduleFault. */
-export function localCron(resolved: string): LocalCron {
-  const known = cache.get(resolved);
-  if (known !== undefined) {
-    cache.delete(resolved);
-    cache.set(resolved, known);
-    return known;
-  }
-  const made = makeLocalCron(resolved);
-  cache.set(resolved, made);
-  const [oldest] = cache.keys();
-  if (cache.size > CACHE_SIZE && oldest !== undefined) cache.delete(oldest);
-  return made;
-}
-
-function makeLocalCron(resolved: string): LocalCron {
-  const wrapped = <T>(ask: () => T): T => {
-    try {
-      return ask();
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      throw new ScheduleFault(`Cannot compute "${resolved}": ${message}`, { cause: error });
-    }
-  };
-  // An offset of zero, not a zone: croner then counts on a clock that never jumps.
-  const cron = wrapped(() => new Cron(resolved, { mode: "5-or-6-parts", utcOffset: 0 }));
-  const timeFields = resolved.split(" ").slice(0, -3);
-  return {
-    isFixedTime: timeFields.every((text) => !text.includes("*") && !text.includes("/")),
-    next: (after) => wrapped(() => cron.nextRun(new Date(after))?.getTime() ?? null),
-    previous: (before) => wrapped(() => cron.previousRuns(1, new Date(before))[0]?.getTime() ?? null),
-  };
 }

@@ -17,8 +17,8 @@
  * Outside its window nothing is due: `nextDueAt` goes straight to the first due time at or after startAt, and is null
  * once the next would lie at or after endAt. Due times outside that a pass still meets are recorded as such.
  */
-import { ScheduleFault } from "./cron.ts";
 import type { Job } from "./job.ts";
+import { ScheduleFault } from "./local_cron.ts";
 import { nextDue } from "./schedule.ts";
 import type { RangeReason } from "./verdict.ts";
 

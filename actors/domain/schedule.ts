@@ -2,8 +2,9 @@
  * When a job is due: by a cron expression in a zone, once, or by triggers alone. Pure: moments come in and go out as
  * epoch milliseconds.
  */
-import { localCron, parseCron, ScheduleFault } from "./cron.ts";
+import { parseCron } from "./cron.ts";
 import { parseInstant } from "./instant.ts";
+import { localCron, ScheduleFault } from "./local_cron.ts";
 import { type Problem, shown } from "./problem.ts";
 import { DEFAULT_TIME_ZONE, parseTimeZone } from "./zone.ts";
 import { nextZoned, previousZoned } from "./zoned_cron.ts";

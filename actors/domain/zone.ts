@@ -56,6 +56,9 @@ export function offsetText(zone: string, at: number): string {
   return Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(zone).offset;
 }
 
+/** Shown when nothing is near what was given. */
+const EXAMPLES = ["UTC", "Europe/Berlin", "America/New_York"];
+
 const ZONE_NAME = /^[A-Za-z][A-Za-z0-9._+/-]{0,63}$/;
 const FIXED_OFFSET = /^(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?$/i;
 
@@ -71,9 +74,10 @@ export function parseTimeZone(
   const zone = zoneNamed(given);
   if (zone !== null) return { ok: true, zone };
   const near = nearestZones(given);
-  const remedy = near.length > 0 ? `Did you mean ${near.join(" or ")}?` : "Take an IANA name: Europe/Berlin.";
+  const isNear = near.length > 0;
+  const remedy = isNear ? `Did you mean ${near.join(" or ")}?` : `Take an IANA name: ${EXAMPLES.join(", ")}.`;
   const message = `There is no time zone "${shown(given)}". ${remedy}`;
-  return { ok: false, problem: zoneProblem(given, message, near) };
+  return { ok: false, problem: zoneProblem(given, message, isNear ? near : EXAMPLES) };
 }
 
 function zoneNamed(given: string): string | null {

@@ -11,7 +11,7 @@
  * A gap may be as long as a day (Apia, 30 December 2011) or reach midnight (Nuuk, each spring at 23:00): the rule is
  * the same. croner's own zone mode drops the time in both cases, and cannot express Skip or Both; see README.
  */
-import type { LocalCron } from "./cron.ts";
+import type { LocalCron } from "./local_cron.ts";
 import { periodAt, type ZonePeriod } from "./zone.ts";
 
 /** How a pattern meets the clock changes of its zone. */
