@@ -176,7 +176,7 @@ export class Cell implements Queued {
       case "ended":
         return;
     }
-    if (this.mailbox.waiting > 0 || (this.#stopAsked && !this.#stopHeard)) this.wake();
+    if (this.mailbox.waiting > 0) this.wake();
   }
 
   // ------------------------------------------------------------------------------------------------ one run

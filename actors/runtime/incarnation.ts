@@ -20,6 +20,9 @@ import { NOTHING, type Sealed } from "./mailbox.ts";
 import { cellOf } from "./ref.ts";
 import { Timers } from "./timers.ts";
 
+/** Why the work of a run that is over is aborted. One for all: making an error costs more than making an actor. */
+const ENDED = new DOMException("The actor has ended", "AbortError");
+
 /** One watch, held at both ends so that either may end first. */
 interface Watch {
   readonly target: Cell;
@@ -131,7 +134,7 @@ export class Incarnation implements ActorContext<unknown> {
     this.#timers = null;
     for (const watch of this.#watches ?? []) watch.target.offEnd(watch.notify);
     this.#watches = null;
-    this.#controller?.abort(new Error(`${this.path} has ended`));
+    this.#controller?.abort(ENDED);
     this.#controller = null;
   }
 

@@ -9,8 +9,9 @@ interface Due {
 
 /** The manual twin of the `Clock` port. */
 export class ManualClock implements KernelClock {
-  #wall: number;
   #mono = 0;
+  /** Wall time at monotonic time 0. */
+  #wallAtZero: number;
   #order = 0;
   /** Sorted: the next one is last. */
   readonly #due: Due[] = [];
@@ -18,11 +19,11 @@ export class ManualClock implements KernelClock {
 
   /** Starts at 2026-01-01 unless `now` (epoch milliseconds) says otherwise; monotonic time starts at 0. */
   constructor(options: { readonly now?: number } = {}) {
-    this.#wall = options.now ?? Date.UTC(2026, 0, 1);
+    this.#wallAtZero = options.now ?? Date.UTC(2026, 0, 1);
   }
 
   now(): number {
-    return this.#wall;
+    return Math.round(this.#wallAtZero + this.#mono);
   }
 
   mono(): number {
@@ -57,21 +58,16 @@ export class ManualClock implements KernelClock {
     await this.#settle();
     for (let due = this.#due.at(-1); due !== undefined && due.at <= until; due = this.#due.at(-1)) {
       this.#due.pop();
-      this.#goTo(due.at);
+      this.#mono = due.at;
       due.callback();
       await this.#settle();
     }
-    this.#goTo(until);
+    this.#mono = until;
   }
 
   /** The wall clock jumps, forth or back, as an operator or NTP makes it; monotonic time and timers do not. */
   setWall(epochMs: number): void {
-    this.#wall = epochMs;
-  }
-
-  #goTo(mono: number): void {
-    this.#wall += mono - this.#mono;
-    this.#mono = mono;
+    this.#wallAtZero = epochMs - this.#mono;
   }
 
   /** Where it stands, or would stand: before all that are due earlier, or at the same time and asked for earlier. */

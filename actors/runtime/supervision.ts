@@ -62,5 +62,5 @@ export function decide(ended: ChildEnded): Directive {
 /** Between half of the step and the whole of it, so that what crashed together does not come back together. */
 function backoffMs(backoff: Supervision["backoff"], before: number, jitter: number): number {
   const step = Math.min(backoff.firstMs * 2 ** Math.min(before, 40), backoff.maxMs);
-  return step / 2 + (step / 2) * jitter;
+  return Math.round(step / 2 + (step / 2) * jitter);
 }

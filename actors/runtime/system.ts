@@ -137,7 +137,7 @@ class System implements ActorSystem, Kernel {
 
   spawn<S, P, Q>(name: string, definition: ActorDefinition<S, P, Q>, options?: SpawnOptions): ActorRef<P> {
     const { run } = this.#root;
-    if (run === null) throw new Error(`Cannot spawn ${name}: the system has stopped`);
+    if (!run?.alive) throw new Error(`Cannot spawn ${name}: the system has stopped`);
     return run.spawn(name, definition, options);
   }
 

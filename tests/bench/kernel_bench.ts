@@ -101,7 +101,7 @@ function spawnStop(system: ActorSystem, watched: boolean): Promise<number> {
         child.tell("go");
       }
       if (count + 100 === SPAWNS) done.resolve(SPAWNS);
-      else context.self.tell("next" as never);
+      else context.self.tell("next");
       return count + 100;
     },
   });
