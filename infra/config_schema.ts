@@ -1,0 +1,310 @@
+/**
+ * Every key there is, under the scaling guide's own names. A key stands here only when the program uses it, or when
+ * it belongs to the servers of a cluster and then says so (`isClusterOnly`): an accepted key that does nothing
+ * would be a lie.
+ */
+import { ISOLATIONS } from "../actors/domain/job_type.ts";
+import {
+  choice,
+  flag,
+  integer,
+  Key,
+  list,
+  permission,
+  secret,
+  type Section,
+  serverUrl,
+  text,
+  type ValuesOf,
+} from "./config_key.ts";
+
+const DAY = 86_400;
+
+/** The sections whose keys are all known by name. */
+export const FIXED_SECTIONS = {
+  MilvaionConfig: {
+    DataDir: text({
+      about: "Folder of the embedded store.",
+      default: "./milvaion-data",
+      variable: "MILVAION_DATA_DIR",
+      pattern: /^[^\0]+$/,
+      expected: "the path of a folder",
+    }),
+    Api: {
+      Host: text({
+        about: "Address to listen on. Anything but loopback needs a token.",
+        default: "127.0.0.1",
+        variable: "HOST",
+        pattern: /^[A-Za-z0-9.:_-]+$/,
+        expected: "a host name or address without port, such as 127.0.0.1 or 0.0.0.0",
+      }),
+      Port: integer({
+        about: "Port to listen on; 0 takes any free one.",
+        default: 5000,
+        variable: "PORT",
+        min: 0,
+        max: 65_535,
+      }),
+      AllowedHosts: list({
+        about: "Names that a proxy in front passes as Host, besides the loopback ones.",
+        default: [],
+        item: "host names",
+      }),
+      Token: secret({
+        about: "Bearer token that callers of the API must show.",
+        variable: "MILVAION_API_TOKEN",
+        expected: "at least 16 visible ASCII characters",
+        isValid: (given) => /^[\x21-\x7e]{16,}$/.test(given),
+      }),
+    },
+    JobDispatcher: {
+      LockTtlSeconds: integer({
+        about: "How long a lead lasts without renewal. A leader that dies is followed after this time.",
+        default: 15,
+        unit: "seconds",
+        min: 3,
+        max: DAY,
+      }),
+      MisfireThresholdSeconds: integer({
+        about: "A due time older than this when it is decided counts as missed.",
+        default: 60,
+        unit: "seconds",
+        min: 1,
+        max: DAY,
+      }),
+      BatchSize: integer({
+        about: "Most jobs decided in one transaction.",
+        default: 1000,
+        min: 1,
+        max: 10_000,
+      }),
+      PollingIntervalSeconds: integer({
+        about:
+          "How often the store itself is asked for due jobs. Only a safety net: due times wake the dispatcher.",
+        default: 5,
+        unit: "seconds",
+        min: 1,
+        max: 3600,
+      }),
+    },
+    Postgres: {
+      Url: serverUrl({
+        about: "The store of a cluster.",
+        variable: "DATABASE_URL",
+        schemes: ["postgres", "postgresql"],
+        isClusterOnly: true,
+      }),
+    },
+    Redis: {
+      Url: serverUrl({
+        about: "Locks, due index, presence and live events of a cluster.",
+        variable: "REDIS_URL",
+        schemes: ["redis", "rediss"],
+        isClusterOnly: true,
+      }),
+      KeyPrefix: text({
+        about: "Begins every Redis key.",
+        default: "Milvaion:JobScheduler:",
+        pattern: /^[^\s{}]{1,100}$/,
+        expected: "1 to 100 characters without spaces and braces",
+        isClusterOnly: true,
+      }),
+    },
+    RabbitMQ: {
+      Url: serverUrl({
+        about: "The queue of a cluster.",
+        variable: "AMQP_URL",
+        schemes: ["amqp", "amqps"],
+        isClusterOnly: true,
+      }),
+      QueueType: choice(["quorum", "classic"], {
+        about: "Kind of the job queues.",
+        default: "quorum",
+        isClusterOnly: true,
+      }),
+    },
+    Logging: {
+      Level: choice(["debug", "info", "warn", "error"], {
+        about: "The least important lines that are written.",
+        default: "info",
+      }),
+      Format: choice(["auto", "json", "pretty"], {
+        about: "auto is pretty on a terminal, JSON elsewhere.",
+        default: "auto",
+      }),
+    },
+  },
+  Worker: {
+    WorkerId: text({
+      about: "Name of the pool this worker belongs to; jobs can be pinned to it.",
+      default: "local",
+      pattern: /^[A-Za-z0-9_-]{1,64}$/,
+      expected: "1 to 64 letters, digits, - or _",
+    }),
+    MaxParallelJobs: integer({
+      about: "Most attempts that run at once in this process.",
+      default: (machine) => machine.cores * 2,
+      min: 1,
+      max: 1000,
+    }),
+    ExecutionTimeoutSeconds: integer({
+      about: "Run time after which an attempt is timed out, where neither job nor job type says.",
+      default: 3600,
+      unit: "seconds",
+      min: 1,
+      max: 7 * DAY,
+    }),
+    JobFolders: list({
+      about: "Folders with job files, besides the samples.",
+      default: [],
+      item: "folders",
+    }),
+    JobTypes: list({
+      about: "Offer only these job types; empty offers all that are found.",
+      default: [],
+      item: "job types",
+    }),
+    Samples: flag({
+      about: "Offer the sample jobs that come with the program.",
+      default: true,
+    }),
+    LeaseSeconds: integer({
+      about:
+        "A worker not heard of for this long has lost its attempts. At least 3 × Heartbeat.IntervalSeconds.",
+      default: 15,
+      unit: "seconds",
+      min: 3,
+      max: 3600,
+    }),
+    KillGraceSeconds: integer({
+      about: "Time between the abort signal and the end by force.",
+      default: 5,
+      unit: "seconds",
+      min: 1,
+      max: 3600,
+    }),
+    ShutdownGraceSeconds: integer({
+      about: "Time that running jobs get when the program stops. Below the 30 s that Kubernetes waits.",
+      default: 25,
+      unit: "seconds",
+      min: 1,
+      max: 3600,
+    }),
+    HeapLimitMb: integer({
+      about: "Heap of one executor host, shared by its Web Workers.",
+      default: 512,
+      unit: "MiB",
+      min: 64,
+      max: 65_536,
+    }),
+    Heartbeat: {
+      IntervalSeconds: integer({
+        about: "How often presence is announced.",
+        default: 5,
+        unit: "seconds",
+        min: 1,
+        max: 1200,
+      }),
+    },
+  },
+} satisfies Section;
+
+/** The keys of `JobConsumers.<job type>`. What is not given is the job file's to say. */
+export const CONSUMER_SECTION = {
+  MaxParallelJobs: integer({
+    about: "Lanes of this type; at most the worker's MaxParallelJobs count.",
+    default: (machine) => machine.cores * 2,
+    min: 1,
+    max: 1000,
+  }),
+  ExecutionTimeoutSeconds: integer({
+    about: "Run time after which an attempt of this type is timed out.",
+    default: 3600,
+    unit: "seconds",
+    min: 1,
+    max: 7 * DAY,
+  }),
+  MaxRetries: integer({
+    about: "Retries after the first attempt.",
+    default: 3,
+    min: 0,
+    max: 100,
+  }),
+  BaseRetryDelaySeconds: integer({
+    about: "First back-off; each further one is twice as long, with jitter.",
+    default: 5,
+    unit: "seconds",
+    min: 1,
+    max: DAY,
+  }),
+  RoutingPattern: text({
+    about: "Routing keys this type listens to, instead of <type>.*",
+    default: "",
+    pattern: /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.[*#]$/,
+    expected: "words with dots between, ending in .* or .#, such as report.*",
+  }),
+  Threads: integer({
+    about: "Web Workers that the lanes are spread over.",
+    default: (machine) => Math.min(machine.cores * 2, 16),
+    min: 1,
+    max: 64,
+  }),
+  Isolation: choice(ISOLATIONS, {
+    about: "What attempts share: lane (a Web Worker), thread (a host), process (nothing with other types).",
+    default: "lane",
+  }),
+  Permissions: {
+    net: permission("Hosts that job code may reach."),
+    read: permission("Paths that job code may read."),
+    write: permission("Paths that job code may write."),
+    env: permission("Environment variables that job code may read."),
+    sys: permission("System facts that job code may ask for."),
+  },
+} satisfies Section;
+
+type Consumer = ValuesOf<typeof CONSUMER_SECTION>;
+
+/** What was said about one job type. Keys that nobody gave are absent. */
+export type ConsumerConfig =
+  & { readonly [K in Exclude<keyof Consumer, "Permissions">]?: Consumer[K] }
+  & { readonly Permissions?: { readonly [K in keyof Consumer["Permissions"]]?: Consumer["Permissions"][K] } };
+
+/** The whole configuration, under the names of the file. Durations are in the unit that the key names. */
+export type Config = ValuesOf<typeof FIXED_SECTIONS> & {
+  readonly JobConsumers: { readonly [jobType: string]: ConsumerConfig };
+};
+
+/** Where `JobConsumers` sections are: their names are job types, which nobody knows beforehand. */
+export const CONSUMERS = "JobConsumers";
+
+/** Names that a job type can have. */
+export const JOB_TYPE_NAME = /^[A-Za-z][A-Za-z0-9_]{0,99}$/;
+
+/**
+ * What stands under a path of names: a key, a section, or nothing. `["JobConsumers"]` itself is answered with an
+ * empty section, since every job type may stand there.
+ */
+export function nodeAt(path: readonly string[]): Key<unknown> | Section | null {
+  let node: Key<unknown> | Section = FIXED_SECTIONS;
+  let names = path;
+  if (path[0] === CONSUMERS) {
+    if (path[1] === undefined) return {};
+    if (!JOB_TYPE_NAME.test(path[1])) return null;
+    node = CONSUMER_SECTION;
+    names = path.slice(2);
+  }
+  for (const name of names) {
+    if (node instanceof Key || !Object.hasOwn(node, name)) return null;
+    const child: Key<unknown> | Section | undefined = node[name];
+    if (child === undefined) return null;
+    node = child;
+  }
+  return node;
+}
+
+/** Each key of a section with its path below that section. */
+export function keysOf(section: Section, above: readonly string[] = []): [string[], Key<unknown>][] {
+  return Object.entries(section).flatMap(([name, node]): [string[], Key<unknown>][] =>
+    node instanceof Key ? [[[...above, name], node]] : keysOf(node, [...above, name])
+  );
+}
