@@ -1,0 +1,93 @@
+/**
+ * Keeps the faults of honest job code inside its attempt: what would end the Web Worker in silence, disturb the
+ * host or reach its siblings is taken away or turned into news. This is hygiene, not a wall: permissions and the
+ * process are the walls, and hostile code needs a machine of its own.
+ */
+import type { LineLevel } from "../actors/domain/message.ts";
+
+/** What becomes of the news. Each is called in the async context of the attempt whose code it was. */
+export interface ContainmentHooks {
+  /** `Deno.exit()`, `process.exit()` or `self.close()` was called. */
+  exited(error: Error): void;
+  /** An error that nothing caught: an unhandled rejection, a throw in a timer or a listener. */
+  uncaught(error: unknown): void;
+  /** Written to the console. */
+  said(level: LineLevel, text: string): void;
+}
+
+/** Gone from job code: they reach the host process, other jobs, or a terminal that nobody sits at. */
+const REMOVED_GLOBALS = ["Worker", "caches", "BroadcastChannel", "postMessage", "alert", "confirm", "prompt"];
+const REMOVED_FROM_DENO = ["kill", "addSignalListener", "removeSignalListener"];
+
+const CONSOLE_LEVELS: Readonly<Record<string, LineLevel>> = {
+  debug: "info",
+  log: "info",
+  info: "info",
+  dir: "info",
+  table: "info",
+  warn: "warn",
+  error: "error",
+  trace: "error",
+};
+
+/** Changes the global scope of this Web Worker. Call it once, before job code is loaded. */
+export function contain(hooks: ContainmentHooks): void {
+  // This thread's own handles: the host's, which carry the protocol, stay open.
+  Deno.stdin.close();
+  Deno.stdout.close();
+
+  for (const name of REMOVED_GLOBALS) replace(globalThis, name, undefined);
+  for (const name of REMOVED_FROM_DENO) replace(Deno, name, undefined);
+
+  const exit = (call: string) => (code?: unknown): never => {
+    const error = new Error(`Job code called ${call}(${code === undefined ? "" : String(code)})`);
+    error.name = "JobExited";
+    hooks.exited(error);
+    throw error;
+  };
+  // node:process ends up here, too.
+  replace(Deno, "exit", exit("Deno.exit"));
+  replace(globalThis, "close", exit("self.close"));
+
+  for (const [method, level] of Object.entries(CONSOLE_LEVELS)) {
+    replace(console, method, (...values: unknown[]) => hooks.said(level, values.map(shown).join(" ")));
+  }
+
+  // A throw in a timer reaches the error event without its async context, so it is caught here.
+  for (const name of ["setTimeout", "setInterval"] as const) {
+    const timer = globalThis[name];
+    replace(globalThis, name, (callback: unknown, delay?: number, ...rest: unknown[]) =>
+      timer(
+        (...given: unknown[]) => {
+          try {
+            if (typeof callback === "function") callback(...given);
+          } catch (error) {
+            hooks.uncaught(error);
+          }
+        },
+        delay,
+        ...rest,
+      ));
+  }
+  addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    hooks.uncaught(event.reason);
+  });
+  addEventListener("error", (event) => {
+    event.preventDefault();
+    hooks.uncaught(event.error ?? event.message);
+  });
+}
+
+function replace(target: object, name: string, value: unknown): void {
+  Object.defineProperty(target, name, { value, configurable: true, writable: true });
+}
+
+function shown(value: unknown): string {
+  if (typeof value === "string") return value;
+  try {
+    return Deno.inspect(value, { colors: false, depth: 4 });
+  } catch {
+    return "[a value that cannot be shown]";
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * The executor host: a child process that holds Web Workers. Job code never runs in its main thread, so it always
+ * hears its parent: whatever its guests do, it hands lines on, watches memory, and ends when stdin ends. So no host
+ * outlives its parent, not even one whose guests spin.
+ *
+ * It decides nothing. The pool says which thread to start, feed, abort and terminate.
+ */
+import {
+  type AbortCode,
+  Cells,
+  GUEST_READY,
+  type GuestSpec,
+  type HostNews,
+  RECORD_SEPARATOR,
+} from "./protocol.ts";
+
+interface Thread {
+  readonly worker: Worker;
+  readonly cells: Cells;
+  /** Attempts in its cells that the pool knows to have started. */
+  readonly known: Int32Array;
+  /** Messages it has not answered. While there are some, the shared memory is watched. */
+  unanswered: number;
+}
+
+const WATCH_MS = 10;
+const WATCH_AT_MOST_MS = 250;
+const MEMORY_WATCH_MS = 250;
+
+/** Runs the host until stdin ends. `memoryLimit` is resident memory in bytes, 0 for none. Does not return. */
+export async function runHost(memoryLimit: number): Promise<never> {
+  const threads = new Map<number, Thread>();
+  const output = new Output();
+  let watching = false;
+
+  // A Ctrl-C reaches the whole process group; the parent decides when its hosts end.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => {});
+  if (memoryLimit > 0) setInterval(watchMemory, MEMORY_WATCH_MS);
+
+  for await (const line of linesOf(Deno.stdin.readable)) obey(line);
+  return die();
+
+  function obey(line: string): void {
+    const space = line.indexOf(" ");
+    const end = space < 0 ? line.length : space;
+    const number = Number(line.slice(1, end));
+    const rest = line.slice(end + 1);
+    if (line[0] === "+") {
+      startThread(number, JSON.parse(rest));
+      return;
+    }
+    const thread = threads.get(number);
+    if (thread === undefined) return;
+    if (line[0] === ">") {
+      thread.worker.postMessage(rest);
+      expectAnswer(thread);
+    } else if (line[0] === "x") {
+      abort(number, thread, rest);
+    } else if (line[0] === "-") {
+      thread.worker.terminate();
+      threads.delete(number);
+      tell(["terminated", number]);
+    }
+  }
+
+  function startThread(number: number, spec: GuestSpec): void {
+    const source = `import { serve } from ${JSON.stringify(import.meta.resolve("./entry.ts"))};\n` +
+      `import job from ${JSON.stringify(spec.file)};\nserve(job);\n`;
+    // The job file is imported by the main module, so it loads without read permission for the guest.
+    const worker = new Worker(`data:text/javascript,${encodeURIComponent(source)}`, {
+      type: "module",
+      name: spec.jobType,
+      deno: { permissions: spec.permissions },
+    });
+    const thread = { worker, cells: Cells.of(spec.cells), known: new Int32Array(spec.cells), unanswered: 0 };
+    threads.set(number, thread);
+    worker.onmessage = (event: MessageEvent) => {
+      thread.unanswered = 0;
+      if (event.data === GUEST_READY) {
+        worker.postMessage(thread.cells.memory);
+        tell(["ready", number]);
+      } else if (typeof event.data === "string") output.write(`${number} ${event.data}`);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      threads.delete(number);
+      tell(["dead", number, event.message]);
+    };
+  }
+
+  function abort(number: number, thread: Thread, rest: string): void {
+    const [cell, id, code, ...item] = rest.split(" ");
+    if (!thread.cells.abort(Number(cell), Number(id), code as AbortCode)) tell(["revoked", number, Number(id)]);
+    thread.worker.postMessage(`[${item.join(" ")}]`);
+    expectAnswer(thread);
+  }
+
+  /** A guest that spins cannot say what it has started: then its memory is looked at, less and less often. */
+  function expectAnswer(thread: Thread): void {
+    thread.unanswered += 1;
+    if (watching) return;
+    watching = true;
+    setTimeout(watch, WATCH_MS, WATCH_MS);
+  }
+
+  function watch(delay: number): void {
+    let news = false;
+    watching = false;
+    for (const [number, thread] of threads) {
+      if (thread.unanswered === 0) continue;
+      watching = true;
+      const ids: number[] = [];
+      for (let cell = 0; cell < thread.known.length; cell++) {
+        const id = thread.cells.running(cell);
+        if (id === 0 || thread.known[cell] === id) continue;
+        thread.known[cell] = id;
+        ids.push(id);
+      }
+      if (ids.length === 0) continue;
+      news = true;
+      tell(["started", number, ids, Date.now()]);
+    }
+    if (!watching) return;
+    const next = news ? WATCH_MS : Math.min(delay * 2, WATCH_AT_MOST_MS);
+    setTimeout(watch, next, next);
+  }
+
+  function watchMemory(): void {
+    const bytes = threads.size === 0 ? 0 : Deno.memoryUsage().rss;
+    if (bytes <= memoryLimit) return;
+    tell(["memory", bytes]);
+    output.finish().then(die);
+  }
+
+  function tell(news: HostNews): void {
+    output.write(`! ${JSON.stringify(news)}`);
+  }
+}
+
+/** Lines to the pool, one write for all that came while the write before was under way. */
+class Output {
+  #pending: string[] = [];
+  #writing: Promise<void> | null = null;
+
+  write(line: string): void {
+    this.#pending.push(line);
+    this.#writing ??= this.#drain();
+  }
+
+  async finish(): Promise<void> {
+    await this.#writing;
+  }
+
+  async #drain(): Promise<void> {
+    const encoder = new TextEncoder();
+    while (this.#pending.length > 0) {
+      const text = RECORD_SEPARATOR + this.#pending.join("\n" + RECORD_SEPARATOR) + "\n";
+      this.#pending = [];
+      const bytes = encoder.encode(text);
+      for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
+    }
+    this.#writing = null;
+  }
+}
+
+/** Lines of a stream of UTF-8, without their ends. */
+export async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
+}
+
+/** At once, and whatever the guests do: `Deno.exit` would wait for nothing either, but this cannot be caught. */
+function die(): never {
+  Deno.kill(Deno.pid, "SIGKILL");
+  throw new Error("A killed process runs no further");
+}
+
+if (import.meta.main) await runHost(Number(Deno.args[0] ?? 0));

@@ -1,0 +1,128 @@
+/**
+ * How much of what job code says is kept. Cut where it is made, so that a job that logs 100 MB costs its own thread
+ * and nothing else. Text is made safe for every store on the way: no NUL, no half surrogate pairs.
+ */
+import type { ErrorReport } from "../actors/domain/occurrence.ts";
+
+/** Bytes of UTF-8. */
+export const RESULT_LIMIT = 64 * 1024;
+export const LINE_LIMIT = 8 * 1024;
+export const ERROR_LIMIT = 16 * 1024;
+const CAUSES_AT_MOST = 5;
+
+/** Lines of one attempt: so many at once, then so many a second. */
+export const LINE_BURST = 2000;
+export const LINES_PER_SECOND = 500;
+
+const encoder = new TextEncoder();
+
+/** Text of at most about `limit` bytes: what is cut off is named, with the original size. */
+export function clampText(text: string, limit: number): string {
+  if (text.length * 3 <= limit) return storable(text);
+  const bytes = byteLength(text);
+  if (bytes <= limit) return storable(text);
+  const { read } = encoder.encodeInto(text, new Uint8Array(limit));
+  return `${storable(text.slice(0, read))} … [cut: ${bytes} bytes in all]`;
+}
+
+/**
+ * JSON text of what `run` returned, or null for nothing. Over 64 KiB it becomes a marker with the original size and
+ * the beginning, so that the column still holds JSON. Throws when JSON cannot say it (a cycle, a BigInt).
+ */
+export function resultText(value: unknown): string | null {
+  if (value === undefined) return null;
+  const text = JSON.stringify(value);
+  if (text === undefined) return null;
+  return clampJson(unstorable(text) ? JSON.stringify(value, storableValue) : text, RESULT_LIMIT);
+}
+
+/** JSON text of a line's fields. What JSON cannot say is written as text: a log line never fails its job. */
+export function fieldsText(fields: unknown): string | null {
+  if (fields === undefined || fields === null) return null;
+  const path: unknown[] = [];
+  try {
+    const text = JSON.stringify(fields, function (this: unknown, _key, value: unknown) {
+      // `this` is the holder: whatever is on the path below it has been left.
+      while (path.length > 0 && path.at(-1) !== this) path.pop();
+      if (typeof value === "bigint" || typeof value === "symbol" || typeof value === "function") return String(value);
+      if (value instanceof Error) return `${value.name}: ${value.message}`;
+      if (typeof value === "object" && value !== null) {
+        if (path.includes(value)) return "[circular]";
+        path.push(value);
+      }
+      return storableValue("", value);
+    });
+    return text === undefined ? null : clampJson(text, LINE_LIMIT);
+  } catch (error) {
+    return JSON.stringify({ unreadable: String(error).slice(0, 200) });
+  }
+}
+
+/** What was thrown, within 16 KiB. Reads it with care: getters of a thrown value may throw themselves. */
+export function errorReport(thrown: unknown): ErrorReport {
+  const causes: { name: string; message: string }[] = [];
+  let cause = property(thrown, "cause");
+  while (cause !== undefined && cause !== null && causes.length < CAUSES_AT_MOST) {
+    causes.push({ name: nameOf(cause), message: clampText(messageOf(cause), ERROR_LIMIT / 16) });
+    cause = property(cause, "cause");
+  }
+  const stack = property(thrown, "stack");
+  return {
+    name: nameOf(thrown),
+    message: clampText(messageOf(thrown), (ERROR_LIMIT * 5) / 16),
+    stack: typeof stack === "string" ? clampText(stack, (ERROR_LIMIT * 5) / 16) : null,
+    causes,
+  };
+}
+
+/** JSON text within `limit` bytes, else a JSON object that says what was cut. */
+function clampJson(text: string, limit: number): string {
+  if (text.length * 3 <= limit) return text;
+  const bytes = byteLength(text);
+  if (bytes <= limit) return text;
+  return JSON.stringify({ truncated: true, bytes, beginning: text.slice(0, 1024).toWellFormed() });
+}
+
+function byteLength(text: string): number {
+  return encoder.encode(text).byteLength;
+}
+
+function storable(text: string): string {
+  return text.replaceAll("\0", "\uFFFD").toWellFormed();
+}
+
+/** JSON text that PostgreSQL's jsonb refuses: an escaped NUL or half of a surrogate pair. */
+function unstorable(json: string): boolean {
+  return json.includes("\\u0000") || json.includes("\\ud");
+}
+
+function storableValue(_key: string, value: unknown): unknown {
+  if (typeof value === "string") return storable(value);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  if (!Object.keys(value).some((key) => key !== storable(key))) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [storable(key), inner]));
+}
+
+function nameOf(thrown: unknown): string {
+  const name = property(thrown, "name");
+  return clampText(typeof name === "string" && name !== "" ? name : "Error", 200);
+}
+
+function messageOf(thrown: unknown): string {
+  const message = property(thrown, "message");
+  if (typeof message === "string") return message;
+  try {
+    return typeof thrown === "object" ? JSON.stringify(thrown) ?? String(thrown) : String(thrown);
+  } catch {
+    return "a value that cannot be shown was thrown";
+  }
+}
+
+function property(thrown: unknown, name: "name" | "message" | "stack" | "cause"): unknown {
+  if (typeof thrown !== "object" || thrown === null) return undefined;
+  try {
+    return Reflect.get(thrown, name);
+  } catch {
+    return undefined;
+  }
+}
