@@ -23,3 +23,17 @@ export interface Meter {
   count(name: CounterName, amount?: number, labels?: Readonly<Record<string, string>>): void;
   observe(name: HistogramName, value: number, labels?: Readonly<Record<string, string>>): void;
 }
+
+/** A figure that is read when somebody asks, e.g. the depth of a queue. */
+export interface Gauge {
+  readonly name: string;
+  readonly help: string;
+  readonly samples: readonly { readonly value: number; readonly labels?: Readonly<Record<string, string>> }[];
+}
+
+/** All figures as `/metrics` shows them. */
+export interface MetricsPage {
+  readonly contentType: string;
+  /** The counters and histograms of the meter, and these gauges. */
+  render(gauges: readonly Gauge[]): Promise<string>;
+}

@@ -1,0 +1,33 @@
+/** What the API is given. Everything it touches comes in here, so that it runs in a test as it runs in a cluster. */
+import type { JobTypes } from "../actors/job_types.ts";
+import type { MetricsPage } from "../actors/ports/meter.ts";
+import type { ActorSnapshot } from "../actors/runtime/system.ts";
+import type { Ports } from "../actors/supervisor.ts";
+import type { GuardSettings } from "./guard.ts";
+
+export interface ApiSettings extends GuardSettings {
+  /** Unique for each start of the process. */
+  readonly instanceId: string;
+  readonly version: string;
+  readonly port: number;
+  readonly misfireThresholdMs: number;
+  /** What keeps the data, in words, e.g. `embedded store in ./milvaion-data`. */
+  readonly storeDescription: string;
+}
+
+export interface ApiDeps extends
+  Pick<
+    Ports,
+    "store" | "queue" | "dueIndex" | "events" | "presence" | "clock" | "random" | "log" | "meter"
+  > {
+  readonly jobTypes: JobTypes;
+  readonly metrics: MetricsPage;
+  readonly settings: ApiSettings;
+  /** Whether this instance leads, and its epoch while it does. */
+  readonly leadership: () => { readonly isLeader: boolean; readonly epoch: number | null };
+  /** The actors of this process, for figures. */
+  readonly actors: { snapshot(): readonly ActorSnapshot[]; readonly deadLetters: number };
+}
+
+/** Who is behind what comes in over HTTP, until there are users. */
+export const API_USER = "api";

@@ -1,0 +1,196 @@
+/** Triggers: runs of a job that somebody asks for, one or many at once. */
+import { z } from "zod";
+import type { Json } from "../actors/domain/job_type.ts";
+import type { Job } from "../actors/domain/job.ts";
+import type { TriggerItem } from "../actors/ports/store.ts";
+import { publishCommitted } from "../actors/publish.ts";
+import { API_USER, type ApiDeps } from "./deps.ts";
+import { type Answer, type Call, type Endpoint, endpoint } from "./endpoint.ts";
+import { type ApiProblem, type FieldError, invalidBody, notFound, problem } from "./errors.ts";
+import { iso, momentView, reasonField } from "./fields.ts";
+import { sha256 } from "./guard.ts";
+import { jobOf } from "./jobs.ts";
+import type { Payloads } from "./payload.ts";
+
+/** How many runs one request may ask for. */
+export const MAX_TRIGGERS = 1000;
+
+/** A thousand payloads of some dozen keys each. */
+const MAX_BODY_ITEMS = 50_000;
+
+const TAG = "jobs";
+const HEADERS = {
+  "Idempotency-Key":
+    "Makes the request safe to repeat for 24 hours: the same key gives the first answer again",
+};
+const PROBLEMS = [
+  "json_invalid",
+  "id_invalid",
+  "not_found",
+  "state_conflict",
+  "already_running",
+  "idempotency_mismatch",
+  "idempotency_key_invalid",
+  "validation_failed",
+] as const;
+
+const jobData = z.unknown().optional().describe("Takes the place of the job's payload in this run");
+const options = {
+  reason: reasonField.optional(),
+  force: z.boolean().optional().describe("Run although the policy is Skip and another run is on"),
+};
+
+const oneTrigger = z.strictObject({ jobData, ...options });
+const manyTriggers = z.strictObject({
+  items: z.array(z.strictObject({ jobData })).min(1).max(MAX_TRIGGERS),
+  ...options,
+});
+
+const acceptedView = {
+  jobId: z.uuid(),
+  scheduledFor: momentView,
+  replayed: z.boolean().describe("True when the idempotency key was known: nothing new was started"),
+};
+const triggeredView = z.strictObject({ occurrenceId: z.uuid(), ...acceptedView }).meta({ id: "Triggered" });
+const manyTriggeredView = z.strictObject({ occurrenceIds: z.array(z.uuid()), ...acceptedView })
+  .meta({ id: "ManyTriggered" });
+
+interface Wish {
+  readonly items: readonly { readonly jobData?: unknown }[];
+  readonly reason?: string | undefined;
+  readonly force?: boolean | undefined;
+  /** Where the items stand in the body. */
+  readonly at: (index: number) => readonly (string | number)[];
+}
+
+/** The endpoints that start runs. */
+export function triggerEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoint[] {
+  const one = endpoint({
+    method: "POST",
+    path: "/api/v1/jobs/{id}/trigger",
+    tag: TAG,
+    summary: "Run a job now",
+    body: oneTrigger,
+    isBodyOptional: true,
+    headers: HEADERS,
+    answers: { 202: { description: "The run is recorded and waits for a worker", schema: triggeredView } },
+    problems: PROBLEMS,
+    async handle(call) {
+      const { jobData, ...options } = call.body;
+      const wish = { ...options, items: [{ jobData }], at: () => ["jobData"] };
+      const { occurrenceIds: [occurrenceId = ""], ...accepted } = await trigger(call, wish);
+      const headers = { location: `/api/v1/occurrences/${occurrenceId}` };
+      return { status: 202, body: { occurrenceId, ...accepted }, headers } satisfies Answer;
+    },
+  });
+
+  const many = endpoint({
+    method: "POST",
+    path: "/api/v1/jobs/{id}/trigger-many",
+    tag: TAG,
+    summary: `Run a job up to ${MAX_TRIGGERS} times, each with a payload of its own`,
+    description: "All or none. The ids come in the order of the items.",
+    body: manyTriggers,
+    maxBodyItems: MAX_BODY_ITEMS,
+    headers: HEADERS,
+    answers: {
+      202: { description: "The runs are recorded and wait for workers", schema: manyTriggeredView },
+    },
+    problems: PROBLEMS,
+    async handle(call) {
+      const wish = { ...call.body, at: (index: number) => ["items", index, "jobData"] };
+      return { status: 202, body: await trigger(call, wish) };
+    },
+  });
+
+  async function trigger(call: Call<unknown, unknown>, wish: Wish) {
+    const { store, jobTypes, clock, log } = deps;
+    const { id } = call;
+    const key = readKey(call.context.req.header("idempotency-key"));
+    const job = await jobOf(deps, id);
+    await jobTypes.refresh();
+    const at = clock.now();
+    const answer = await store.outcomes.trigger({
+      jobId: id,
+      at,
+      items: itemsOf(job, wish),
+      force: wish.force ?? false,
+      reason: wish.reason ?? null,
+      by: API_USER,
+      idempotency: key === null
+        ? null
+        : { key, requestHash: await sha256(`${call.context.req.path}\n${call.bodyText}`) },
+      defaults: jobTypes.defaults(job.jobType),
+    });
+    if (!answer.ok) throw refusal(answer, id);
+    const { occurrenceIds, messages, replayed } = answer;
+    if (!replayed) {
+      log.debug("Job triggered", { jobId: id, count: occurrenceIds.length, by: API_USER });
+      announce(job, occurrenceIds, at);
+      // Committed is accepted: recovery publishes what this does not.
+      void publishCommitted(deps, messages);
+    }
+    return { occurrenceIds, jobId: id, scheduledFor: iso(at), replayed };
+  }
+
+  function itemsOf(job: Job, { items, at }: Wish): TriggerItem[] {
+    const offer = deps.jobTypes.offer(job.jobType);
+    const errors: FieldError[] = [];
+    const checked = items.map(({ jobData }, index): TriggerItem => {
+      const occurrenceId = deps.random.uuid();
+      if (jobData === undefined) return { occurrenceId, jobData: null };
+      const payload = payloads.check(jobData as Json, offer, at(index));
+      if (!payload.ok) errors.push(...payload.errors);
+      return { occurrenceId, jobData: payload.ok ? payload.text : null };
+    });
+    if (errors.length > 0) throw invalidBody(errors);
+    return checked;
+  }
+
+  function announce(job: Job, occurrenceIds: readonly string[], at: number): void {
+    if (!deps.events.wants("occurrenceChanged")) return;
+    deps.events.publish(occurrenceIds.map((occurrenceId) => ({
+      type: "occurrenceChanged",
+      occurrenceId,
+      jobId: job.id,
+      jobType: job.jobType,
+      status: "Queued",
+      attempt: 0,
+      scheduledFor: at,
+      at,
+      reason: null,
+    })));
+  }
+
+  return [one, many];
+}
+
+function readKey(header: string | undefined): string | null {
+  if (header === undefined) return null;
+  if (/^[\x21-\x7e]{1,255}$/.test(header)) return header;
+  throw problem(
+    "idempotency_key_invalid",
+    "Idempotency-Key has 1 to 255 visible ASCII characters, e.g. a UUID.",
+  );
+}
+
+type Refused = Extract<Awaited<ReturnType<ApiDeps["store"]["outcomes"]["trigger"]>>, { ok: false }>;
+
+function refusal(answer: Refused, jobId: string): ApiProblem {
+  switch (answer.reason) {
+    case "not-found":
+      return notFound("job", jobId);
+    case "disabled":
+      return problem("state_conflict", "The job is not active. Set isActive to true to run it.", {
+        members: { state: "inactive" },
+      });
+    case "idempotency-mismatch":
+      return problem("idempotency_mismatch", "This key came with another request before. Take a new one.");
+    case "overlap": {
+      const { occurrenceId } = answer;
+      const detail = `Occurrence ${occurrenceId} is queued or running, and the job's policy is Skip. ` +
+        "Wait for it, cancel it, or send force: true.";
+      return problem("already_running", detail, { members: { occurrenceId } });
+    }
+  }
+}
