@@ -120,7 +120,11 @@ export interface ActorContext<M> {
   readonly clock: KernelClock;
   readonly random: KernelRandom;
   /** Starts a child. A name that a living child has is a bug (throws). */
-  spawn<S, P, Q>(name: string, definition: ActorDefinition<S, P, Q>, options?: SpawnOptions): ActorRef<P>;
+  spawn<S, P, Q = never>(
+    name: string,
+    definition: ActorDefinition<S, P, Q>,
+    options?: SpawnOptions,
+  ): ActorRef<P>;
   /** Asks a child to stop in order. One that has ended is fine; an actor that is no child is a bug (throws). */
   stopChild(child: ActorRef<never>): void;
   /**

@@ -64,7 +64,11 @@ export class Incarnation implements ActorContext<unknown> {
     return this.cell.kernel.random;
   }
 
-  spawn<S, P, Q>(name: string, definition: ActorDefinition<S, P, Q>, options?: SpawnOptions): ActorRef<P> {
+  spawn<S, P, Q = never>(
+    name: string,
+    definition: ActorDefinition<S, P, Q>,
+    options?: SpawnOptions,
+  ): ActorRef<P> {
     if (!this.alive) throw new Error(`Cannot spawn ${name}: ${this.path} has ended`);
     if (this.children?.has(name)) {
       throw new Error(`Cannot spawn ${name}: ${this.path} has a living child of that name`);

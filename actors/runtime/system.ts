@@ -56,7 +56,11 @@ export interface ActorSnapshot {
 /** The actors of one process, or of one simulated node. */
 export interface ActorSystem {
   /** Starts a top-level actor. A name in use, or a system that stops, is a bug (throws). */
-  spawn<S, P, Q>(name: string, definition: ActorDefinition<S, P, Q>, options?: SpawnOptions): ActorRef<P>;
+  spawn<S, P, Q = never>(
+    name: string,
+    definition: ActorDefinition<S, P, Q>,
+    options?: SpawnOptions,
+  ): ActorRef<P>;
   /**
    * Tells the message that `make` makes and settles with the first answer. Rejects with AskTimeout after
    * `deadlineMs` (which does not mean undone), with ActorStopped, or with MailboxFull.
@@ -135,7 +139,11 @@ class System implements ActorSystem, Kernel {
     if (options.onInspect !== undefined) this.inspect(options.onInspect);
   }
 
-  spawn<S, P, Q>(name: string, definition: ActorDefinition<S, P, Q>, options?: SpawnOptions): ActorRef<P> {
+  spawn<S, P, Q = never>(
+    name: string,
+    definition: ActorDefinition<S, P, Q>,
+    options?: SpawnOptions,
+  ): ActorRef<P> {
     const { run } = this.#root;
     if (!run?.alive) throw new Error(`Cannot spawn ${name}: the system has stopped`);
     return run.spawn(name, definition, options);
@@ -197,6 +205,7 @@ class System implements ActorSystem, Kernel {
   }
 
   emit(cell: Cell, news: InspectNews): void {
+    if (cell === this.#root) return;
     const event: InspectEvent = { ...news, at: this.clock.mono(), id: cell.id, path: cell.path };
     for (const listener of this.#listeners) {
       try {
