@@ -1,0 +1,183 @@
+/**
+ * One node of the program on a manual clock: the real actors on the real embedded adapters, with jobs that are
+ * functions of the test. Stop it (or crash it) and start another on the same folder.
+ */
+import { createJobTypes, type JobTypes } from "../../actors/job_types.ts";
+import type { Job } from "../../actors/domain/job.ts";
+import type { JobTypeOffer } from "../../actors/domain/job_type.ts";
+import { firstDue } from "../../actors/domain/plan.ts";
+import { parseSchedule } from "../../actors/domain/schedule.ts";
+import { publishCommitted } from "../../actors/publish.ts";
+import { ManualClock } from "../../actors/runtime/manual_clock.ts";
+import { seededRandom } from "../../actors/runtime/seeded_random.ts";
+import { seededScheduler } from "../../actors/runtime/seeded_scheduler.ts";
+import { type ActorSystem, createSystem } from "../../actors/runtime/system.ts";
+import { supervisorActor } from "../../actors/supervisor.ts";
+import { type Adapters, openAdapters } from "../../infra/adapters.ts";
+import { realScheduler } from "../../infra/scheduler.ts";
+import { type Behaviour, completed, InProcessPool, offer } from "./in_process_pool.ts";
+import { KeptLog, KeptMeter } from "./quiet.ts";
+
+export interface NodeOptions {
+  readonly folder: string;
+  readonly clock: ManualClock;
+  readonly seed?: number;
+  readonly offers?: readonly JobTypeOffer[];
+  readonly behaviour?: Behaviour;
+  readonly leaseMs?: number;
+  readonly maxParallelJobs?: number;
+}
+
+export const DEFAULTS = { maxRetries: 3, baseRetryDelaySeconds: 5, executionTimeoutSeconds: null };
+
+export class Node {
+  epoch: number | null = null;
+
+  private constructor(
+    readonly instanceId: string,
+    readonly clock: ManualClock,
+    readonly random: ReturnType<typeof seededRandom>,
+    readonly adapters: Adapters,
+    readonly pool: InProcessPool,
+    readonly system: ActorSystem,
+    readonly jobTypes: JobTypes,
+    readonly log: KeptLog,
+    readonly meter: KeptMeter,
+  ) {}
+
+  static async start(options: NodeOptions): Promise<Node> {
+    const { clock } = options;
+    const seed = options.seed ?? 1;
+    const random = seededRandom(seed, clock);
+    const log = new KeptLog();
+    const meter = new KeptMeter();
+    const adapters = await openAdapters({ dataDir: options.folder, heartbeatMs: 5000, clock, random, log });
+    const pool = new InProcessPool(
+      options.offers ?? [offer("SampleJob")],
+      clock,
+      options.behaviour ?? (() => ({ afterMs: 0, outcome: completed })),
+    );
+    const system = createSystem({ clock, random, scheduler: seededScheduler(seed, realScheduler) });
+    clock.settleWith(() => settle(system));
+    const jobTypes = createJobTypes({ presence: adapters.presence, clock, fallback: DEFAULTS });
+    const instanceId = `node-${random.uuid()}`;
+    const node = new Node(instanceId, clock, random, adapters, pool, system, jobTypes, log, meter);
+    system.spawn(
+      "supervisor",
+      supervisorActor({ ...adapters, clock, random, log, meter }, {
+        instanceId,
+        leaseMs: options.leaseMs ?? 15_000,
+        api: {
+          jobTypes,
+          lockTtlMs: 15_000,
+          misfireThresholdMs: 60_000,
+          batchSize: 1000,
+          pollMs: 5000,
+          soleProcess: adapters.soleProcess,
+          onLeading: (epoch) => node.epoch = epoch,
+        },
+        worker: {
+          pool,
+          workerId: "local",
+          hostName: "test",
+          version: "0",
+          maxParallelJobs: options.maxParallelJobs ?? 16,
+          heartbeatIntervalMs: 5000,
+        },
+      }),
+    );
+    await settle(system);
+    return node;
+  }
+
+  /** Saves a job as the API does. */
+  async createJob(change: Partial<Job> & { cronExpression?: string; executeAt?: string }): Promise<Job> {
+    const id = this.random.uuid();
+    const now = this.clock.now();
+    const { cronExpression, executeAt, ...rest } = change;
+    const parsed = parseSchedule(
+      { cronExpression, executeAt, triggerOnly: cronExpression === undefined && executeAt === undefined },
+      { jobId: id, now },
+    );
+    if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
+    const job: Job = {
+      id,
+      version: 1,
+      displayName: "Test",
+      description: "",
+      tags: [],
+      jobType: "SampleJob",
+      workerId: null,
+      jobData: "{}",
+      schedule: parsed.schedule,
+      isActive: true,
+      pause: null,
+      concurrentExecutionPolicy: "Skip",
+      misfirePolicy: "FireOnce",
+      misfireLimit: 100,
+      misfireThresholdSeconds: null,
+      executionTimeoutSeconds: null,
+      maxRetries: null,
+      baseRetryDelaySeconds: null,
+      startAt: null,
+      endAt: null,
+      nextDueAt: null,
+      createdAt: now,
+      updatedAt: now,
+      ...rest,
+    };
+    const saved = { ...job, nextDueAt: firstDue(job, now) };
+    await this.adapters.store.jobs.insert([saved]);
+    if (saved.nextDueAt !== null) await this.adapters.dueIndex.put([{ jobId: id, dueAt: saved.nextDueAt }]);
+    this.adapters.events.publish([{ type: "jobChanged", jobId: id, at: now }]);
+    await settle(this.system);
+    return saved;
+  }
+
+  /** Triggers as the API does; gives the occurrence ids, or the reason of the refusal. */
+  async trigger(jobId: string, count = 1): Promise<readonly string[] | string> {
+    const answer = await this.adapters.store.outcomes.trigger({
+      jobId,
+      at: this.clock.now(),
+      items: Array.from({ length: count }, () => ({ occurrenceId: this.random.uuid(), jobData: null })),
+      force: false,
+      reason: null,
+      by: "test",
+      idempotency: null,
+      defaults: DEFAULTS,
+    });
+    if (!answer.ok) return answer.reason;
+    await publishCommitted({ queue: this.adapters.queue, log: this.log, meter: this.meter }, answer.messages);
+    await settle(this.system);
+    return answer.occurrenceIds;
+  }
+
+  /** All occurrences of a job, oldest due time first. */
+  async occurrences(jobId: string) {
+    const page = await this.adapters.store.history.occurrences({ jobId }, 200, null);
+    return [...page.items].sort((a, b) => a.scheduledFor - b.scheduledFor);
+  }
+
+  /** Ends in order. */
+  async stop(graceMs = 10_000): Promise<void> {
+    const stopped = this.system.stop(graceMs);
+    await settle(this.system);
+    await stopped;
+    await this.adapters.store.close();
+  }
+
+  /** As `kill -9`: nothing is handed back, nothing more is written; the folder's lock is free. */
+  async crash(): Promise<void> {
+    await this.adapters.store.close();
+    await this.system.stop(0);
+  }
+}
+
+/** Until no message waits and what was written has been committed: commits need a turn of the event loop. */
+export async function settle(system: ActorSystem): Promise<void> {
+  for (let round = 0; round < 12; round += 1) {
+    await system.idle();
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  await system.idle();
+}
