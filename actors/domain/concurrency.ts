@@ -21,6 +21,7 @@ export interface ActiveOccurrences {
   readonly holder: string | null;
 }
 
+/** Whether, and when, a new occurrence may run. */
 export type Admission =
   | { readonly kind: "run" }
   /** Stored as Queued with `readyAt` null; released when the run before it has ended. */

@@ -3,11 +3,15 @@
  * they come for `zoned_cron.ts`.
  *
  * The dialect: 5 fields (minute, hour, day of month, month, day of week) or 6 (second first). Each is a star, or a
- * list of values, ranges `a-b` and steps `a-b/n`, `a/n` (from a on) or star and step. Names `JAN`…`DEC`, `SUN`…`SAT`
- * in any case; 0 and 7 are Sunday. Day of month: `L` (last), `LW` (last weekday), `15W` (weekday nearest the 15th), `?`. Day of week: `5#2`
- * (second Friday), `5L` (last Friday), `?`. `H`, `H(a-b)`, `H/n`, `H(a-b)/n`: a value fixed by the job's id, so
- * that many jobs spread. `@yearly @annually @monthly @weekly @daily @midnight @hourly`. When day of month and day of
- * week are both restricted, either will do, as in Unix.
+ * list of values, ranges `a-b` and steps: `a-b/n`, `a/n` (from a on), or star and step.
+ *
+ *   names          JAN…DEC, SUN…SAT, in any case; 0 and 7 are Sunday
+ *   day of month   L (the last), LW (the last weekday), 15W (the weekday nearest the 15th), ?
+ *   day of week    5#2 (the second Friday), 5L (the last Friday), ?
+ *   any field      H, H(a-b), H/n, H(a-b)/n: values fixed by the job's id, so that many jobs spread
+ *   macros         @yearly @annually @monthly @weekly @daily @midnight @hourly
+ *
+ * When day of month and day of week are both restricted, either will do, as in Unix.
  */
 import { CronExpressionParser } from "cron-parser";
 import { localCron } from "./local_cron.ts";
@@ -71,7 +75,7 @@ const FOREIGN: readonly { readonly token: RegExp; readonly remedy: string }[] = 
     token: /^@\S*/i,
     remedy: `Known are ${
       Object.keys(MACROS).join(" ").toLowerCase()
-    }; a job at the start of a program is a trigger.`,
+    }. What is to run when a program starts, it can trigger.`,
   },
   { token: /(?:CRON_)?TZ=\S*/i, remedy: "Give the zone in the field timeZone." },
   {
@@ -82,6 +86,7 @@ const FOREIGN: readonly { readonly token: RegExp; readonly remedy: string }[] = 
   { token: /\S*\+\S*/, remedy: "Day of month and day of week are joined by OR; AND cannot be written." },
 ];
 
+/** An expression that can be computed with, or everything that is wrong with it. */
 export type CronAnswer =
   /** `resolved` has six fields; `H` and macros are replaced by what they stand for. */
   | { readonly ok: true; readonly resolved: string }

@@ -20,6 +20,7 @@ export type ExplainedVerdict =
   /** It was due and has no record: removed by retention, or of an older version of the schedule. */
   | "no-record";
 
+/** Why a due time did or did not run. */
 export interface Explanation {
   readonly verdict: ExplainedVerdict;
   readonly sentence: string;
@@ -29,6 +30,7 @@ export interface Explanation {
   readonly nearest: { readonly before: number | null; readonly after: number | null } | null;
 }
 
+/** What is known of a due time. */
 export interface DueTimeRecord {
   readonly job: Job;
   /** The due time asked about, epoch milliseconds. */

@@ -6,6 +6,7 @@ import { dueTimes, type Schedule } from "./schedule.ts";
 const MOST_SIDE_BY_SIDE = 100;
 const DUE_TIMES_LOOKED_AT = 61;
 
+/** The parts of a job that say how often it runs, and how long. */
 export interface Frequency {
   readonly schedule: Schedule;
   readonly policy: ConcurrencyPolicy;

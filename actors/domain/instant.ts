@@ -1,9 +1,11 @@
 /** Moments as people write them: ISO 8601 with an offset, because a time without one is another moment elsewhere. */
 
-/** The first and the last moment that can be named: 1970 to 9999, epoch milliseconds. */
+/** The first moment that can be named: 1970-01-01T00:00:00Z, in epoch milliseconds. */
 export const EARLIEST_INSTANT = 0;
+/** 9999-12-31T23:59:59.999Z. */
 export const LATEST_INSTANT = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
+/** A moment in epoch milliseconds, or why the text is none. */
 export type InstantAnswer =
   | { readonly ok: true; readonly at: number }
   | {

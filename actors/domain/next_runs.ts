@@ -6,6 +6,7 @@ import { localCron } from "./local_cron.ts";
 import { type CronSchedule, nextDue, type Schedule } from "./schedule.ts";
 import { DEFAULT_TIME_ZONE, localTime, offsetText, periodAt, type ZonePeriod } from "./zone.ts";
 
+/** One coming due time, as people read it. */
 export interface NextRun {
   /** Epoch milliseconds. */
   readonly at: number;
@@ -17,6 +18,7 @@ export interface NextRun {
   readonly note: string | null;
 }
 
+/** A moment at which a zone's clocks are put forward or back. */
 export interface ClockChange {
   /** The moment of the change, epoch milliseconds. */
   readonly at: number;

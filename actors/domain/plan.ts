@@ -56,6 +56,7 @@ export interface Decision {
   readonly defaults: TypeDefaults;
 }
 
+/** What a decision depends on besides the job. */
 export interface PlanOptions {
   /** Older due times are misfires, unless the job has a threshold of its own. */
   readonly misfireThresholdMs: number;
@@ -68,6 +69,7 @@ export interface PlanOptions {
   readonly newId: () => string;
 }
 
+/** A decision, or why there is none. */
 export type PlanAnswer =
   | { readonly ok: true; readonly decision: Decision }
   /** Nothing has come yet, or nothing ever will. */

@@ -11,12 +11,15 @@ import { nextZoned, previousZoned } from "./zoned_cron.ts";
 
 /** What becomes of a stated local time that a clock change leaves out. */
 export const GAP_POLICIES = ["RunAtNextValid", "Skip"] as const;
+/** One of `GAP_POLICIES`. */
 export type GapPolicy = (typeof GAP_POLICIES)[number];
 
 /** What becomes of a stated local time that a clock change brings twice. */
 export const FOLD_POLICIES = ["First", "Both"] as const;
+/** One of `FOLD_POLICIES`. */
 export type FoldPolicy = (typeof FOLD_POLICIES)[number];
 
+/** Due by a cron expression, in the local time of a zone. */
 export interface CronSchedule {
   readonly kind: "cron";
   /** As the user wrote it (may contain H). */
@@ -29,6 +32,7 @@ export interface CronSchedule {
   readonly fold: FoldPolicy;
 }
 
+/** When a job is due. */
 export type Schedule =
   | CronSchedule
   | { readonly kind: "once"; readonly executeAt: number }
@@ -48,6 +52,7 @@ export interface ScheduleInput {
   readonly foldPolicy?: string | null | undefined;
 }
 
+/** What reading a schedule depends on besides its text. */
 export interface ScheduleContext {
   /** Decides what `H` stands for. */
   readonly jobId: string;
@@ -57,6 +62,7 @@ export interface ScheduleContext {
   readonly allowPast?: boolean;
 }
 
+/** A schedule, or everything that is wrong with what was given. */
 export type ScheduleAnswer =
   | { readonly ok: true; readonly schedule: Schedule }
   | { readonly ok: false; readonly problems: readonly Problem[] };

@@ -255,12 +255,11 @@ for (const timeZone of ["Europe/Berlin", "America/New_York", "Australia/Lord_How
         assertSame(backwards(expression, rules, from, to), expected, `${message} backwards`);
       }
     }
-    for (const expression of INTERVALS) {
-      const rules = { ...DEFAULT_RULES, timeZone };
+    // The rules are not for intervals: each one is tried under another pair, and must not care.
+    for (const [index, expression] of INTERVALS.entries()) {
+      const rules = { ...DEFAULT_RULES, ...ALL_RULES[index % ALL_RULES.length], timeZone };
       const expected = oracle(expression, year)(rules);
-      for (const rule of ALL_RULES) {
-        assertSame(forwards(expression, { ...rule, timeZone }, from, to), expected, expression);
-      }
+      assertSame(forwards(expression, rules, from, to), expected, expression);
       assertSame(backwards(expression, rules, from, to), expected, `${expression} backwards`);
     }
   });
