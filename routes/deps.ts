@@ -25,6 +25,11 @@ export interface ApiDeps extends
   readonly settings: ApiSettings;
   /** Whether this instance leads, and its epoch while it does. */
   readonly leadership: () => { readonly isLeader: boolean; readonly epoch: number | null };
+  /** `Deno.upgradeWebSocket`. */
+  readonly upgradeWebSocket: (
+    request: Request,
+    options: { readonly protocol?: string },
+  ) => { readonly response: Response; readonly socket: WebSocket };
   /** The actors of this process, for figures. */
   readonly actors: { snapshot(): readonly ActorSnapshot[]; readonly deadLetters: number };
 }

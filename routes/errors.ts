@@ -29,7 +29,6 @@ export const PROBLEMS = {
   encoding_unsupported: [415, "The body must not be compressed"],
   host_not_allowed: [421, "This host name is not served here"],
   validation_failed: [422, "The body is not valid"],
-  upgrade_required: [426, "This address speaks WebSocket or server-sent events"],
   if_match_required: [428, "Say which version you are changing"],
   internal_error: [500, "Something is wrong on this side"],
   not_ready: [503, "This instance is not ready"],

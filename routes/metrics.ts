@@ -1,0 +1,79 @@
+/** `/metrics`: the meter's counters, and what can be counted by looking. */
+import type { ApiDeps } from "./deps.ts";
+import { type Endpoint, endpoint } from "./endpoint.ts";
+import type { Gauge } from "../actors/ports/meter.ts";
+import type { WorkerInstance } from "../actors/ports/presence.ts";
+import { lanesBusy } from "./workers.ts";
+
+/** The endpoint that Prometheus reads. */
+export function metricsEndpoint(deps: ApiDeps): Endpoint {
+  return endpoint({
+    method: "GET",
+    path: "/metrics",
+    tag: "health",
+    summary: "Show all figures in Prometheus' text format",
+    answers: { 200: { description: "Counters, histograms and gauges", contentType: "text/plain" } },
+    problems: [],
+    async handle() {
+      const { metrics } = deps;
+      const text = await metrics.render(await gauges(deps));
+      return new Response(text, { headers: { "content-type": metrics.contentType } });
+    },
+  });
+}
+
+async function gauges(deps: ApiDeps): Promise<readonly Gauge[]> {
+  const [counts, depths, workers, scheduled] = await Promise.all([
+    deps.store.history.counts(),
+    deps.queue.depth(),
+    deps.jobTypes.refresh(),
+    deps.dueIndex.size(),
+  ]);
+  const actors = deps.actors.snapshot();
+  const { isLeader, epoch } = deps.leadership();
+  return [
+    one("leader", "1 while this instance leads", isLeader ? 1 : 0),
+    one("leader_epoch", "Epoch of this instance while it leads, else 0", epoch ?? 0),
+    one("jobs", "Jobs", counts.jobs),
+    one("active_jobs", "Jobs that are active", counts.activeJobs),
+    one("due_index_entries", "Jobs with a coming due time", scheduled),
+    {
+      name: "occurrences",
+      help: "Occurrences by status",
+      samples: Object.entries(counts.byStatus).map(([status, value]) => ({ value, labels: { status } })),
+    },
+    {
+      name: "queue_messages",
+      help: "Job messages by type, pool and state",
+      samples: depths.flatMap(({ jobType, pool, ready, unacknowledged }) => {
+        const labels = { jobType, pool: pool ?? "" };
+        return [
+          { value: ready, labels: { ...labels, state: "ready" } },
+          { value: unacknowledged, labels: { ...labels, state: "unacknowledged" } },
+        ];
+      }),
+    },
+    one("worker_instances", "Worker instances heard of", workers.length),
+    { name: "lanes", help: "Lanes by pool and state", samples: [...lanes(workers)] },
+    one("actors", "Actors alive in this process", actors.length),
+    one(
+      "mailbox_messages",
+      "Messages waiting in mailboxes",
+      actors.reduce((sum, { waiting }) => sum + waiting, 0),
+    ),
+    one("dead_letters", "Messages that nobody received", deps.actors.deadLetters),
+  ];
+}
+
+function one(name: string, help: string, value: number): Gauge {
+  return { name, help, samples: [{ value }] };
+}
+
+function* lanes(workers: readonly WorkerInstance[]): Generator<Gauge["samples"][number]> {
+  for (const [pool, instances] of Map.groupBy(workers, ({ workerId }) => workerId)) {
+    const busy = instances.reduce((sum, instance) => sum + lanesBusy(instance), 0);
+    const all = instances.reduce((sum, { maxParallelJobs }) => sum + maxParallelJobs, 0);
+    yield { value: busy, labels: { pool, state: "busy" } };
+    yield { value: Math.max(0, all - busy), labels: { pool, state: "free" } };
+  }
+}
