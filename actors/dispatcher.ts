@@ -236,12 +236,6 @@ export function dispatcherActor(
     return { jobs: [...found.values()], more };
   }
 
-  /** A schedule that cannot be computed stops its own job, loudly, and no other one. */
-  async function putOff(job: Job, why: string, now: number): Promise<void> {
-    deps.log.error("Cannot decide due times of a job: " + why, { jobId: job.id });
-    await askIndex(() => deps.dueIndex.put([{ jobId: job.id, dueAt: now + options.pollMs }]), undefined);
-  }
-
   async function correctIndex(jobIds: readonly string[]): Promise<void> {
     for (const jobId of jobIds) {
       const job = await deps.jobs.get(jobId);

@@ -152,7 +152,7 @@ export const FIXED_SECTIONS = {
       default: 3600,
       unit: "seconds",
       min: 1,
-      max: 7 * DAY,
+      max: 30 * DAY,
     }),
     JobFolders: list({
       about: "Folders with job files, besides the samples.",
@@ -222,7 +222,7 @@ export const CONSUMER_SECTION = {
     default: 3600,
     unit: "seconds",
     min: 1,
-    max: 7 * DAY,
+    max: 30 * DAY,
   }),
   MaxRetries: integer({
     about: "Retries after the first attempt.",
@@ -234,8 +234,8 @@ export const CONSUMER_SECTION = {
     about: "First back-off; each further one is twice as long, with jitter.",
     default: 5,
     unit: "seconds",
-    min: 1,
-    max: DAY,
+    min: 0,
+    max: 3600,
   }),
   RoutingPattern: text({
     about: "Routing keys this type listens to, instead of <type>.*",

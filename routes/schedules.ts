@@ -7,7 +7,7 @@ import { parseSchedule } from "../actors/domain/schedule.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Endpoint, endpoint } from "./endpoint.ts";
 import { invalidBody } from "./errors.ts";
-import { instantField, iso, isoOrNull, momentView, queryInteger } from "./fields.ts";
+import { idField, instantField, iso, isoOrNull, momentView, queryInteger } from "./fields.ts";
 import { atItsField, scheduleFields } from "./job_definition.ts";
 import { jobOf } from "./jobs.ts";
 
@@ -72,7 +72,7 @@ export function scheduleEndpoints(deps: ApiDeps): readonly Endpoint[] {
       ...scheduleFields,
       startAt: instantField.nullable().optional(),
       endAt: instantField.nullable().optional(),
-      jobId: z.uuid().nullable().optional(),
+      jobId: idField.nullable().optional(),
       count: z.int().min(1).max(MAX_COUNT).optional(),
     }),
     answers: { 200: { description: "Due times, soonest first", schema: nextRunsView } },

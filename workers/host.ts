@@ -5,6 +5,7 @@
  *
  * It decides nothing. The pool says which thread to start, feed, abort and terminate.
  */
+import { linesOf } from "./lines.ts";
 import {
   type AbortCode,
   Cells,
@@ -161,18 +162,6 @@ class Output {
     }
     this.#writing = null;
   }
-}
-
-/** Lines of a stream of UTF-8, without their ends. */
-export async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines;
-  }
-  if (rest !== "") yield rest;
 }
 
 /** At once, and whatever the guests do: `Deno.exit` would wait for nothing either, but this cannot be caught. */

@@ -229,6 +229,32 @@ Deno.test("all-for-one ends the siblings, the youngest first, and brings all bac
   await system.stop(0);
 });
 
+Deno.test("all-for-one leaves alone a sibling that is on its way out", async () => {
+  const supervision: Supervision = { ...quick, strategy: "all-for-one" };
+  const { system, tree, clock } = await planted({
+    supervision,
+    children: { b: {}, drainer: { drains: true } },
+  });
+  const stopped = system.stop(10_000);
+  await system.idle();
+  tree.tell("a/b", "crash");
+  await clock.advance(1000);
+  tree.tell("a/drainer", "work");
+  tree.tell("a/drainer", "done");
+  await stopped;
+  assertEquals(tree.next(), [
+    "a is asked",
+    "a/drainer is asked",
+    "a/b crashes",
+    "a/b starts",
+    "a/drainer hears work",
+    "a/drainer ends in order",
+    "a/b is asked",
+    "a/b ends in order",
+    "a ends in order",
+  ]);
+});
+
 Deno.test("all-for-one counts the restarts of all children together", async () => {
   const supervision: Supervision = { ...quick, strategy: "all-for-one" };
   const { system, tree, clock } = await planted({

@@ -194,6 +194,25 @@ Deno.test("a watcher hears of the last end, not of crashes that are followed by 
   await system.stop(0);
 });
 
+Deno.test("a watch ends with the run that set it: the next run hears only what it watches itself", async () => {
+  const { system, clock } = simulate({ soon: realScheduler });
+  const seen: string[] = [];
+  let runs = 0;
+  const target = system.spawn("target", pluggable([], () => {}));
+  const watcher = system.spawn(
+    "watcher",
+    pluggable(seen, (context) => {
+      if (runs++ === 0) context.watch(target, () => "end");
+    }),
+  );
+  watcher.tell("crash");
+  await clock.advance(1000);
+  target.tell("stop");
+  await system.idle();
+  assertEquals([seen, runs, system.deadLetters], [["crash"], 2, 0]);
+  await system.stop(0);
+});
+
 Deno.test("timers end with the run that set them", async () => {
   const { system, clock } = simulate({ soon: realScheduler });
   const seen: string[] = [];
