@@ -160,7 +160,9 @@ function resultOf(result: unknown): string | null {
   try {
     return resultText(result);
   } catch (error) {
-    throw new PermanentJobError("The result cannot be written as JSON: " + errorReport(error).message, { cause: error });
+    throw new PermanentJobError("The result cannot be written as JSON: " + errorReport(error).message, {
+      cause: error,
+    });
   }
 }
 

@@ -91,7 +91,9 @@ export async function runHost(memoryLimit: number): Promise<never> {
 
   function abort(number: number, thread: Thread, rest: string): void {
     const [cell, id, code, ...item] = rest.split(" ");
-    if (!thread.cells.abort(Number(cell), Number(id), code as AbortCode)) tell(["revoked", number, Number(id)]);
+    if (!thread.cells.abort(Number(cell), Number(id), code as AbortCode)) {
+      tell(["revoked", number, Number(id)]);
+    }
     thread.worker.postMessage(`[${item.join(" ")}]`);
     expectAnswer(thread);
   }

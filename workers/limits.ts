@@ -44,7 +44,9 @@ export function fieldsText(fields: unknown): string | null {
     const text = JSON.stringify(fields, function (this: unknown, _key, value: unknown) {
       // `this` is the holder: whatever is on the path below it has been left.
       while (path.length > 0 && path.at(-1) !== this) path.pop();
-      if (typeof value === "bigint" || typeof value === "symbol" || typeof value === "function") return String(value);
+      if (typeof value === "bigint" || typeof value === "symbol" || typeof value === "function") {
+        return String(value);
+      }
       if (value instanceof Error) return `${value.name}: ${value.message}`;
       if (typeof value === "object" && value !== null) {
         if (path.includes(value)) return "[circular]";

@@ -17,8 +17,8 @@ export interface AttemptRequest {
 }
 
 export interface AttemptListener {
-  /** User code is about to start. */
-  started(): void;
+  /** User code has started, at this moment (epoch milliseconds, by the clock of the machine it runs on). */
+  started(at: number): void;
   /** Lines are numbered where they are made. */
   line(
     line: {

@@ -1,0 +1,68 @@
+/** How a child process of ours is started: the program's own executable, few permissions, a cleared environment. */
+import { fileURLToPath } from "node:url";
+
+export interface LaunchRequest {
+  /** Which main module: `host` (host.ts) or `discover` (discover.ts). */
+  readonly module: "host" | "discover";
+  /** Permission and V8 flags of `deno run`. */
+  readonly flags: readonly string[];
+  readonly args: readonly string[];
+}
+
+/** Where a launch goes: an executable and its arguments. */
+export interface LaunchCommand {
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/** Lets a program that is no `deno run` of these sources (a compiled binary) start its hosts in its own way. */
+export type Launch = (request: LaunchRequest) => LaunchCommand;
+
+/** Where the modules of this folder lie: job code's `milvaion` and the guest are read from here. */
+export const SOURCE_FOLDERS: readonly string[] = [
+  fileURLToPath(import.meta.resolve("./")),
+  fileURLToPath(import.meta.resolve("../actors/domain/")),
+];
+
+/**
+ * `deno run` with the modules beside this file. The configuration's import map gives job files `milvaion` and `zod`,
+ * wherever they lie. Packages that a job file imports from npm are loaded when they are not in the cache.
+ */
+export const launchDeno: Launch = ({ module, flags, args }) => ({
+  command: Deno.execPath(),
+  args: [
+    "run",
+    "--quiet",
+    "--no-prompt",
+    "--no-lock",
+    "--unstable-worker-options",
+    `--config=${fileURLToPath(import.meta.resolve("../deno.json"))}`,
+    ...flags,
+    fileURLToPath(import.meta.resolve(`./${module}.ts`)),
+    ...args,
+  ],
+});
+
+/** Deno needs these to find its cache. Job code reads none of them: it has no permission to. */
+const KEPT_VARIABLES = ["DENO_DIR", "HOME", "XDG_CACHE_HOME", "NO_COLOR"];
+
+/** The environment of a host: what Deno itself needs, and the variables that were granted. */
+export function hostEnvironment(granted: boolean | readonly string[] | undefined): Record<string, string> {
+  if (granted === true) {
+    try {
+      return Deno.env.toObject();
+    } catch (error) {
+      throw new Error("Cannot grant the whole environment: the program itself may not read it", {
+        cause: error,
+      });
+    }
+  }
+  const environment: Record<string, string> = { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" };
+  for (const name of [...KEPT_VARIABLES, ...(granted || [])]) {
+    // Asked first, because on a terminal a read could prompt.
+    if (Deno.permissions.querySync({ name: "env", variable: name }).state !== "granted") continue;
+    const value = Deno.env.get(name);
+    if (value !== undefined) environment[name] = value;
+  }
+  return environment;
+}

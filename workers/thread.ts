@@ -1,0 +1,107 @@
+/** The pool's view of one Web Worker: its cells, what it runs, and what waits to be sent to it. */
+import type { Attempt } from "./attempt.ts";
+import type { Executor } from "./executor.ts";
+import type { JobType } from "./job_types.ts";
+import type { AbortCode, GuestItem } from "./protocol.ts";
+
+export class Thread {
+  /** The job file is loaded. Until then nothing is sent. */
+  ready = false;
+  /** Takes no new attempt: it is about to be ended. */
+  draining = false;
+  /** Terminated, or its host is gone. */
+  gone = false;
+  /** Monotonic moment at which it ran its last attempt, or was started. */
+  idleSince: number;
+  readonly attempts = new Set<Attempt>();
+  #unsent: Attempt[] = [];
+  #unsentPings: number[] = [];
+  readonly #freeCells: number[];
+  readonly #pings = new Map<number, (answered: boolean) => void>();
+  #lastPing = 0;
+
+  constructor(
+    readonly number: number,
+    readonly type: JobType,
+    readonly executor: Executor,
+    /** Attempts it may hold at once. */
+    readonly capacity: number,
+    startedAt: number,
+  ) {
+    this.#freeCells = Array.from({ length: capacity }, (_, cell) => capacity - 1 - cell);
+    this.idleSince = startedAt;
+  }
+
+  get hasRoom(): boolean {
+    return !this.draining && this.attempts.size < this.capacity;
+  }
+
+  /** Puts an attempt into a free cell. The caller has seen that there is room. */
+  take(attempt: Attempt): void {
+    attempt.thread = this;
+    attempt.cell = this.#freeCells.pop() ?? 0;
+    this.attempts.add(attempt);
+    this.#unsent.push(attempt);
+    this.executor.planFlush(this);
+  }
+
+  /** The attempt is no longer here. */
+  release(attempt: Attempt, now: number): void {
+    if (!this.attempts.delete(attempt)) return;
+    attempt.thread = null;
+    this.#freeCells.push(attempt.cell);
+    this.idleSince = now;
+    if (!attempt.sent) this.#unsent = this.#unsent.filter((one) => one !== attempt);
+  }
+
+  /** Raises the flag of an attempt that was sent, and tells the guest. */
+  abort(attempt: Attempt, code: AbortCode, message: string): void {
+    this.executor.flush();
+    this.executor.send(
+      `x${this.number} ${attempt.cell} ${attempt.id} ${code} ${JSON.stringify([attempt.id, code, message])}`,
+    );
+  }
+
+  /** Resolves with whether the guest answered before the timer expired. False when the thread goes. */
+  ping(timer: (expired: () => void) => () => void): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    if (this.gone) return Promise.resolve(false);
+    const ping = ++this.#lastPing;
+    const cancel = timer(() => this.#answer(ping, false));
+    this.#pings.set(ping, (answered) => {
+      cancel();
+      resolve(answered);
+    });
+    this.#unsentPings.push(ping);
+    this.executor.planFlush(this);
+    return promise;
+  }
+
+  pong(ping: number): void {
+    this.#answer(ping, true);
+  }
+
+  /** It is gone: nobody waits for an answer any more. */
+  leave(): void {
+    this.gone = true;
+    this.draining = true;
+    for (const ping of [...this.#pings.keys()]) this.#answer(ping, false);
+  }
+
+  /** What is to be sent now, as a line, or null. Its attempts count as sent from here on. */
+  drain(): string | null {
+    if (!this.ready || this.#unsent.length + this.#unsentPings.length === 0) return null;
+    const items: GuestItem[] = this.#unsent.map((attempt) => attempt.item());
+    for (const attempt of this.#unsent) attempt.sent = true;
+    for (const ping of this.#unsentPings) items.push([ping]);
+    this.#unsent = [];
+    this.#unsentPings = [];
+    return `>${this.number} ${JSON.stringify(items)}`;
+  }
+
+  #answer(ping: number, answered: boolean): void {
+    const settle = this.#pings.get(ping);
+    this.#pings.delete(ping);
+    settle?.(answered);
+  }
+}
