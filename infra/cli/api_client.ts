@@ -1,0 +1,171 @@
+/** Speaks to the API for the verbs, and turns whatever goes wrong into a line, a hint and an exit code. */
+import { CommandFailure, EXIT, type ExitCode } from "./exit_code.ts";
+
+/** A JSON object as the API answers it. */
+export type JsonObject = { readonly [name: string]: unknown };
+
+export interface ApiClientOptions {
+  /** e.g. `http://127.0.0.1:5000`. */
+  readonly url: string;
+  readonly token: string | null;
+  /** Milliseconds for one request, answer included. */
+  readonly deadlineMs: number;
+  readonly fetch: typeof fetch;
+}
+
+export interface ApiRequest {
+  /** Empty values are left out. */
+  readonly query?: Readonly<Record<string, string | number | null>>;
+  /** JSON text. */
+  readonly body?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface ApiAnswer {
+  readonly body: JsonObject;
+  readonly headers: Headers;
+}
+
+export interface ApiClient {
+  /** Path below `/api/v1/`. Throws CommandFailure for every answer that is not a success. */
+  send(method: string, path: string, request?: ApiRequest): Promise<ApiAnswer>;
+}
+
+/** A client of one server. Never follows redirects: the token is for the server that was named. */
+export function createApiClient({ url, token, deadlineMs, fetch }: ApiClientOptions): ApiClient {
+  return {
+    async send(method, path, { query = {}, body, headers = {} } = {}) {
+      const target = new URL(`${url.replace(/\/+$/, "")}/api/v1/${path}`);
+      for (const [name, value] of Object.entries(query)) {
+        if (value !== null && value !== "") target.searchParams.set(name, String(value));
+      }
+      const sent = headersOf({
+        accept: "application/json",
+        ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...headers,
+      });
+      let response: Response;
+      let text: string;
+      try {
+        response = await fetch(target, {
+          method,
+          redirect: "manual",
+          signal: AbortSignal.timeout(deadlineMs),
+          headers: sent,
+          ...(body === undefined ? {} : { body }),
+        });
+        text = await response.text();
+      } catch (error) {
+        throw unreachable(url, error, deadlineMs);
+      }
+      if (!response.ok) throw refusal(url, response, text, token !== null);
+      return { body: text === "" ? {} : jsonObject(url, text), headers: response.headers };
+    },
+  };
+}
+
+/** Throws CommandFailure for values that a header cannot hold, without repeating them: one may be the token. */
+function headersOf(values: Readonly<Record<string, string>>): Headers {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(values)) {
+    try {
+      headers.set(name, value);
+    } catch {
+      const hint = "Line breaks and characters beyond Latin-1 cannot be sent.";
+      throw new CommandFailure(EXIT.usage, `The value for the header ${name} cannot be sent`, hint);
+    }
+  }
+  return headers;
+}
+
+function jsonObject(url: string, text: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as JsonObject;
+  } catch {
+    // Not JSON: no API of ours.
+  }
+  throw foreign(url, "its answer is no JSON object");
+}
+
+function unreachable(url: string, error: unknown, deadlineMs: number): CommandFailure {
+  if (error instanceof DOMException && error.name === "TimeoutError") {
+    return new CommandFailure(
+      EXIT.unavailable,
+      `Cannot reach ${url}: no answer within ${deadlineMs / 1000} s`,
+      "The request may have been carried out all the same; look before you repeat it.",
+    );
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  const reason = message.replace(/^.*?\(https?:\/\/[^)]*\): /, "").replace(/^client error \(\w+\): /, "");
+  const hint = /certificate|tls|ssl|handshake/i.test(message)
+    ? "Give a certificate authority that this machine knows, or name one in DENO_CERT."
+    : "Is it running? Start it with `milvaion run`, or name another address with --url or MILVAION_URL.";
+  return new CommandFailure(EXIT.unavailable, `Cannot reach ${url}: ${reason}`, hint);
+}
+
+const CODES: Readonly<Record<number, ExitCode>> = {
+  401: EXIT.noPermission,
+  403: EXIT.noPermission,
+  404: EXIT.noInput,
+  405: EXIT.protocol,
+  409: EXIT.refused,
+  410: EXIT.noInput,
+  412: EXIT.refused,
+  421: EXIT.noPermission,
+  429: EXIT.unavailable,
+  503: EXIT.unavailable,
+};
+
+function refusal(url: string, response: Response, text: string, hadToken: boolean): CommandFailure {
+  const { status } = response;
+  if (!(response.headers.get("content-type") ?? "").startsWith("application/problem+json")) {
+    // A gateway in front may well say that nobody is there, or that the caller is not let in.
+    if (status === 401 || status === 403) {
+      return failure(status, `${url} refuses this caller (${status})`, hadToken);
+    }
+    if (status === 502 || status === 503 || status === 504) {
+      return new CommandFailure(EXIT.unavailable, `Cannot reach ${url}: it answers ${status}`);
+    }
+    return foreign(url, `it answers ${status} without a problem document`);
+  }
+  const document = jsonObject(url, text);
+  const title = String(document["title"] ?? `The server refused with ${status}`);
+  const detail = document["detail"] === undefined ? "" : `: ${document["detail"]}`;
+  return failure(status, title + detail, hadToken, detailsOf(document));
+}
+
+function failure(
+  status: number,
+  message: string,
+  hadToken: boolean,
+  details: readonly string[] = [],
+): CommandFailure {
+  const code = CODES[status] ?? (status >= 500 ? EXIT.software : EXIT.data);
+  const hint = status === 401
+    ? hadToken ? "The token is not this server's." : "Give a token in MILVAION_API_TOKEN, or with --token."
+    : status === 405
+    ? "The server is of another version than this program."
+    : null;
+  return new CommandFailure(code, message, hint, details);
+}
+
+function foreign(url: string, reason: string): CommandFailure {
+  return new CommandFailure(
+    EXIT.protocol,
+    `${url} does not speak this program's API: ${reason}`,
+    "Check --url; or the server is of another version than this program.",
+  );
+}
+
+/** `field: message` for each error, unless the only one is what `detail` says already. */
+function detailsOf(document: JsonObject): string[] {
+  const errors = document["errors"];
+  if (!Array.isArray(errors)) return [];
+  const lines = errors.filter((error) => typeof error === "object" && error !== null).map((error) =>
+    `${error.field}: ${error.message}`
+  );
+  const isSaid = errors.length === 1 && errors[0]?.message === document["detail"];
+  return isSaid ? [] : lines;
+}

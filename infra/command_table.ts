@@ -1,0 +1,227 @@
+/** The commands and their options as data: what is parsed is what the help texts say. */
+import type { Option } from "./cli/option.ts";
+import { CONNECTION_OPTIONS, type Verb } from "./cli/verb.ts";
+import { VERBS } from "./cli/verbs.ts";
+
+/** An option that stands for a key of the configuration. */
+export interface ConfigOption extends Option {
+  readonly key: string;
+  /** For flags: the value they give. */
+  readonly gives?: boolean;
+}
+
+interface Described {
+  readonly name: string;
+  readonly about: string;
+  readonly options: readonly Option[];
+  readonly example: string;
+  /** Further paragraphs of the command's own help. */
+  readonly teaches?: string;
+  /** Not listed. */
+  readonly isHidden?: boolean;
+}
+
+/** A command of the program itself. */
+export interface ProgramCommand extends Described {
+  readonly kind: "program";
+  readonly name: "run" | "api" | "worker" | "migrate" | "config print" | "version" | "host";
+}
+
+/** A verb that talks HTTP. */
+export interface VerbCommand extends Described {
+  readonly kind: "verb";
+  readonly verb: Verb;
+}
+
+const CONFIG_FILE: Option = {
+  name: "config",
+  kind: "text",
+  value: "FILE",
+  about: "Configuration file (milvaion.json in the working directory, if there is one)",
+};
+
+const DATA_DIR: ConfigOption = {
+  name: "data-dir",
+  kind: "text",
+  value: "FOLDER",
+  key: "MilvaionConfig.DataDir",
+  about: "Where the data lies (MILVAION_DATA_DIR, else ./milvaion-data)",
+};
+
+const LOG_OPTIONS: readonly ConfigOption[] = [
+  {
+    name: "log-level",
+    kind: "text",
+    value: "LEVEL",
+    choices: ["debug", "info", "warn", "error"],
+    key: "MilvaionConfig.Logging.Level",
+    about: "debug, info (as it is), warn or error",
+  },
+  {
+    name: "log-format",
+    kind: "text",
+    value: "FORM",
+    choices: ["auto", "json", "pretty"],
+    key: "MilvaionConfig.Logging.Format",
+    about: "auto (as it is: pretty on a terminal, else JSON), json or pretty",
+  },
+];
+
+const WORKER_OPTIONS: readonly ConfigOption[] = [
+  {
+    name: "jobs",
+    kind: "list",
+    value: "FOLDER",
+    key: "Worker.JobFolders",
+    about: "Folder with job files of your own; may be repeated",
+  },
+  {
+    name: "types",
+    kind: "text",
+    value: "A,B",
+    key: "Worker.JobTypes",
+    about: "Offer only these job types",
+  },
+  {
+    name: "no-samples",
+    kind: "flag",
+    gives: false,
+    key: "Worker.Samples",
+    about: "Do not offer the sample jobs",
+  },
+];
+
+const API_OPTIONS: readonly ConfigOption[] = [
+  {
+    name: "port",
+    kind: "number",
+    value: "N",
+    key: "MilvaionConfig.Api.Port",
+    about: "Port to listen on (PORT, else 5000); 0 takes any free one",
+  },
+  {
+    name: "host",
+    kind: "text",
+    value: "ADDRESS",
+    key: "MilvaionConfig.Api.Host",
+    about: "Address to listen on (HOST, else 127.0.0.1)",
+  },
+];
+
+const RUN_OPTIONS: readonly Option[] = [
+  ...WORKER_OPTIONS,
+  ...API_OPTIONS,
+  DATA_DIR,
+  CONFIG_FILE,
+  ...LOG_OPTIONS,
+];
+
+const RUN_TEACHES = `\
+A job is a definition: a job type, its data, and when it is due. When that time
+comes it makes an occurrence, which a worker runs in a Web Worker. API, leader
+and worker are in this one process; nothing else needs to be installed.
+
+A first job, while it runs:
+  curl http://127.0.0.1:5000/api/v1/jobs -H 'content-type: application/json' -d '{
+    "displayName":"Hello", "jobType":"SampleJob", "cronExpression":"*/5 * * * * *",
+    "jobData":{"message":"hi"} }'
+  milvaion occurrences list
+
+A job type of your own is a file in the folder that --jobs names:
+  import { defineJob, z } from "milvaion";
+  export default defineJob({
+    name: "GreetJob",
+    data: z.object({ who: z.string() }),
+    run: (ctx) => ctx.log.info(\`Hello, \${ctx.data.who}\`),
+  });
+
+Where things are:
+  ./milvaion-data   jobs, history and log lines (SQLite). One process at a time;
+                    it survives kill -9, and the schedule goes on after a start.
+  ./milvaion.json   configuration, if you want any. Every key can also be set in
+                    the environment: Worker__MaxParallelJobs=20,
+                    JobConsumers__SendEmailJob__MaxRetries=5. The command
+                    \`config print\` shows each value and where it came from.
+
+On 127.0.0.1 the API is open to this machine. To listen anywhere else, set
+MILVAION_API_TOKEN (or MILVAION_API_TOKEN_FILE) to at least 16 characters.
+Ctrl-C stops in order: running jobs get their abort signal and their grace.`;
+
+const CLUSTER_TEACHES = `\
+A part of a cluster on PostgreSQL, Redis and RabbitMQ. This build has the
+embedded mode only, so the command says so and ends with exit code 78.`;
+
+const PROGRAM_COMMANDS: readonly ProgramCommand[] = [
+  {
+    kind: "program",
+    name: "run",
+    about: "Run API, leader and worker in this one process",
+    options: RUN_OPTIONS,
+    example: "milvaion run --jobs ./my-jobs",
+    teaches: RUN_TEACHES,
+  },
+  {
+    kind: "program",
+    name: "api",
+    about: "Run an API instance of a cluster",
+    options: [...API_OPTIONS, CONFIG_FILE, ...LOG_OPTIONS],
+    example: "milvaion api --host 0.0.0.0",
+    teaches: CLUSTER_TEACHES,
+  },
+  {
+    kind: "program",
+    name: "worker",
+    about: "Run a worker of a cluster",
+    options: [...WORKER_OPTIONS, CONFIG_FILE, ...LOG_OPTIONS],
+    example: "milvaion worker --jobs ./my-jobs",
+    teaches: CLUSTER_TEACHES,
+  },
+  {
+    kind: "program",
+    name: "migrate",
+    about: "Bring the data folder's schema up to date",
+    options: [
+      { name: "dry-run", kind: "flag", about: "Only say what would be done" },
+      DATA_DIR,
+      CONFIG_FILE,
+      ...LOG_OPTIONS,
+    ],
+    example: "milvaion migrate --dry-run",
+  },
+  {
+    kind: "program",
+    name: "config print",
+    about: "Show each value of the configuration and where it came from; secrets are masked",
+    options: [...RUN_OPTIONS, ...CONNECTION_OPTIONS.filter(({ name }) => name === "output")],
+    example: "milvaion config print",
+  },
+  {
+    kind: "program",
+    name: "version",
+    about: "Show the versions of the program and of Deno",
+    options: [],
+    example: "milvaion version",
+  },
+  {
+    kind: "program",
+    name: "host",
+    about: "An executor host; started by the program itself",
+    options: [],
+    example: "",
+    isHidden: true,
+  },
+];
+
+const VERB_COMMANDS = VERBS.map((verb): VerbCommand => ({
+  kind: "verb",
+  verb,
+  name: verb.name,
+  about: verb.about,
+  options: [...verb.options, ...CONNECTION_OPTIONS],
+  example: verb.example,
+}));
+
+export type CommandDescription = ProgramCommand | VerbCommand;
+
+/** All commands, in the order of the help text. */
+export const COMMANDS: readonly CommandDescription[] = [...PROGRAM_COMMANDS, ...VERB_COMMANDS];
