@@ -53,26 +53,22 @@ export interface ProblemParts {
 
 /** A refusal on its way to the client. `detail` is a sentence for people and names the remedy. */
 export class ApiProblem extends Error {
-  readonly status: number;
-  readonly title: string;
-
   constructor(
+    /** What kind of refusal: decides status and title. */
+    readonly kind: ProblemCode,
+    /** The kind again, or the one code that all field errors share. */
     readonly code: string,
     readonly detail: string,
     readonly parts: ProblemParts = {},
-    as?: ProblemCode,
   ) {
     super(detail);
     this.name = "ApiProblem";
-    const [status, title] = PROBLEMS[as ?? (code as ProblemCode)];
-    this.status = status;
-    this.title = title;
   }
 }
 
 /** Refuses with a code of the list. */
 export function problem(code: ProblemCode, detail: string, parts: ProblemParts = {}): ApiProblem {
-  return new ApiProblem(code, detail, parts);
+  return new ApiProblem(code, code, detail, parts);
 }
 
 /** The body breaks its rules (422): all errors at once, and their code at the top when they share one. */
@@ -85,13 +81,13 @@ export function invalidRequest(errors: readonly FieldError[]): ApiProblem {
   return ofFields(errors, "request_invalid");
 }
 
-function ofFields(errors: readonly FieldError[], as: ProblemCode): ApiProblem {
+function ofFields(errors: readonly FieldError[], kind: ProblemCode): ApiProblem {
   const [first] = errors;
   const isAlike = first !== undefined && errors.every((error) => error.code === first.code);
   const detail = errors.length === 1 && first !== undefined
     ? first.message
     : `${errors.length} things are wrong; each is named in errors.`;
-  return new ApiProblem(isAlike ? first.code : as, detail, { errors }, as);
+  return new ApiProblem(kind, isAlike ? first.code : kind, detail, { errors });
 }
 
 /** There is no job (occurrence, …) with this id. */
@@ -104,11 +100,10 @@ export function notFound(what: string, id: string): ApiProblem {
  * with the request's id, and the client learns that id and nothing else.
  */
 export function problemResponse(thrown: unknown, requestId: string, log: Log): Response {
-  const { code, title, status, detail, parts } = thrown instanceof ApiProblem
-    ? thrown
-    : fault(thrown, requestId, log);
+  const { kind, code, detail, parts } = thrown instanceof ApiProblem ? thrown : fault(thrown, requestId, log);
+  const [status, title] = PROBLEMS[kind];
   const document = {
-    type: `/docs#${code}`,
+    type: `/docs#${kind}`,
     title,
     status,
     code,
