@@ -22,7 +22,7 @@ export type JobActorMessage =
   | { readonly type: "leaseLost" };
 
 type PrivateMessage =
-  | { readonly type: "started" }
+  | { readonly type: "started"; readonly at: number }
   | { readonly type: "ended"; readonly outcome: Outcome; readonly durationMs: number }
   | { readonly type: "reported"; readonly sent: RunOutcome<void> }
   | { readonly type: "reportAgain" };
@@ -89,7 +89,7 @@ export function jobActor(
         jobData: message.jobData,
         timeoutMs: granted.timeoutMs,
       }, {
-        started: () => context.inject({ type: "started" }),
+        started: (at) => context.inject({ type: "started", at }),
         line: (line) => deps.lines.add({ ...identity, ...line }),
         progress: (done, total) =>
           deps.reports.sendProgress({ ...identity, done, total, at: deps.clock.now() }),
@@ -101,7 +101,7 @@ export function jobActor(
     receive(state, received, context) {
       switch (received.type) {
         case "started": {
-          const startedAt = deps.clock.now();
+          const startedAt = Math.round(received.at);
           deps.meter.observe(
             "occurrence_lateness_seconds",
             Math.max(0, startedAt - message.scheduledFor) / 1000,

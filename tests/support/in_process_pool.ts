@@ -49,7 +49,7 @@ export class InProcessPool implements Pool {
     this.started.push(request);
     const key = `${request.occurrenceId}/${request.token}`;
     const from = this.clock.mono();
-    listener.started();
+    listener.started(this.clock.now());
     listener.line({
       sequence: 0,
       at: this.clock.now(),
