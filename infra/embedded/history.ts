@@ -1,0 +1,304 @@
+/** What people read: occurrences with their attempts and state changes, verdict ranges, totals. */
+import {
+  type Attempt,
+  type ErrorReport,
+  isFinal,
+  type Occurrence,
+  OCCURRENCE_STATUSES,
+  type OccurrenceStatus,
+  ORIGINS,
+  type StateChange,
+  statusNumber,
+  statusOf,
+} from "../../actors/domain/occurrence.ts";
+import type { VerdictRange } from "../../actors/domain/verdict.ts";
+import type {
+  History,
+  OccurrenceDetail,
+  OccurrenceFilter,
+  OccurrenceSummary,
+  Page,
+  StatusCounts,
+} from "../../actors/ports/store.ts";
+import type { Counters } from "./counters.ts";
+import type { Bindable, Database, Row, Statement } from "./database.ts";
+import type { GroupCommit } from "./group_commit.ts";
+import { asNumber, readCancel } from "./occurrence_rows.ts";
+import type { RangeRows } from "./range_rows.ts";
+import type { TermsBook } from "./terms.ts";
+import { collectPage } from "./walk.ts";
+
+const COLUMNS = `seq, id, terms, origin, status, scheduled_for, created_at, started_at, ended_at, duration_ms,
+  instance, attempt, token, ready_at, result, error, reason, created_reason, cancel, progress_done, progress_total,
+  blocked_by, job_data`;
+
+/** Bounds of a walk, all of them always bound: due at or after ?1, before ?2, and before the key (?3, ?4). */
+const WITHIN = "scheduled_for >= ?1 AND scheduled_for < ?2 AND (scheduled_for, seq) < (?3, ?4)";
+const NEWEST_FIRST = "ORDER BY scheduled_for DESC, seq DESC LIMIT ?5";
+
+export class EmbeddedHistory implements History {
+  readonly #byId: Statement;
+  readonly #idOf: Statement;
+  readonly #ofJob: Statement;
+  readonly #ofStatus: Statement;
+  readonly #jobSeq: Statement;
+  readonly #atDueTime: Statement;
+  readonly #attempts: Statement;
+
+  constructor(
+    database: Database,
+    private readonly group: GroupCommit,
+    private readonly terms: TermsBook,
+    private readonly ranges_: RangeRows,
+    private readonly counters: Counters,
+  ) {
+    this.#byId = database.prepare(`SELECT ${COLUMNS} FROM occurrences WHERE id = ?`);
+    this.#idOf = database.prepare("SELECT id FROM occurrences WHERE seq = ?");
+    this.#jobSeq = database.prepare("SELECT seq FROM jobs WHERE id = ?");
+    this.#ofJob = database.prepare(
+      `SELECT ${COLUMNS} FROM occurrences WHERE job = ?6 AND ${WITHIN} ${NEWEST_FIRST}`,
+    );
+    this.#ofStatus = database.prepare(
+      `SELECT ${COLUMNS} FROM occurrences WHERE status = ?6 AND ${WITHIN} ${NEWEST_FIRST}`,
+    );
+    this.#atDueTime = database.prepare(
+      `SELECT ${COLUMNS} FROM occurrences WHERE job = (SELECT seq FROM jobs WHERE id = ?) AND scheduled_for = ?
+         AND twin = 0`,
+    );
+    this.#attempts = database.prepare(
+      `SELECT token, number, instance, claimed_at, ended_at, duration_ms, outcome, error, reason, progress_done,
+         progress_total FROM attempts WHERE occurrence = ? ORDER BY token`,
+    );
+  }
+
+  async occurrences(
+    filter: OccurrenceFilter,
+    limit: number,
+    after: string | null,
+  ): Promise<Page<OccurrenceSummary>> {
+    const { jobId, jobType, statuses } = filter;
+    const wanted = statuses === undefined ? null : new Set(statuses.map(statusNumber));
+    const from = filter.from ?? 0;
+    const to = filter.to ?? Number.MAX_SAFE_INTEGER;
+    const job = jobId === undefined ? null : this.#jobSeq.row(jobId)?.[0];
+    if (job === undefined) return { items: [], next: null };
+
+    const read = (key: string | null, count: number): readonly Row[] => {
+      const bounds = [from, to, ...readKey(key), count] as const;
+      if (job !== null) return this.#ofJob.rows(...bounds, job);
+      const walked = wanted === null ? OCCURRENCE_STATUSES.map(statusNumber) : [...wanted];
+      return merge(walked.map((status) => this.#ofStatus.rows(...bounds, status)), count);
+    };
+    return await collectPage<Row, OccurrenceSummary>({
+      limit,
+      after,
+      isFiltered: jobType !== undefined || (job !== null && wanted !== null),
+      read,
+      keyOf: (row) => `${row[5]}.${row[0]}`,
+      toItem: (row) => {
+        const passes = (wanted === null || wanted.has(Number(row[4]))) &&
+          (jobType === undefined || this.terms.get(Number(row[2])).jobType === jobType);
+        return passes ? this.#summary(row) : null;
+      },
+    });
+  }
+
+  occurrence(occurrenceId: string): Promise<OccurrenceDetail | null> {
+    return this.group.read(() => {
+      const row = this.#byId.row(occurrenceId);
+      if (row === undefined) return null;
+      const occurrence = this.#occurrence(row);
+      const past = this.#attempts.rows(Number(row[0])).map((one) => this.#pastAttempt(one));
+      const newest = newestAttempt(occurrence, row);
+      const isPast = newest === null || past.some((one) => one.attempt.token === newest.token);
+      const blockedBy = asNumber(row[21]);
+      return {
+        occurrence,
+        attempts: [...past.map((one) => one.attempt), ...(isPast ? [] : [newest])],
+        changes: changesOf(occurrence, past, row),
+        blockedBy: blockedBy === null ? null : asText(this.#idOf.row(blockedBy)?.[0]),
+      };
+    });
+  }
+
+  occurrenceAt(jobId: string, dueAt: number): Promise<OccurrenceSummary | null> {
+    return this.group.read(() => {
+      const row = this.#atDueTime.row(jobId, dueAt);
+      return row === undefined ? null : this.#summary(row);
+    });
+  }
+
+  rangeAt(jobId: string, dueAt: number): Promise<VerdictRange | null> {
+    return this.group.read(() => this.ranges_.at(jobId, dueAt));
+  }
+
+  ranges(jobId: string, limit: number): Promise<readonly VerdictRange[]> {
+    return this.group.read(() => this.ranges_.newest(jobId, limit));
+  }
+
+  counts(): Promise<StatusCounts> {
+    return this.group.read(() => {
+      const totals = this.counters.read();
+      const ofStatus = (status: OccurrenceStatus) => totals.get(`status.${statusNumber(status)}`) ?? 0;
+      const byStatus = Object.fromEntries(OCCURRENCE_STATUSES.map((status) => [status, ofStatus(status)]));
+      return {
+        jobs: totals.get("jobs") ?? 0,
+        activeJobs: totals.get("jobs.active") ?? 0,
+        byStatus: byStatus as Record<OccurrenceStatus, number>,
+      };
+    });
+  }
+
+  #summary(row: Row): OccurrenceSummary {
+    const { jobData: _, ...summary } = this.#fields(row, "");
+    return summary;
+  }
+
+  #occurrence(row: Row): Occurrence {
+    return this.#fields(row, asText(row[22]) ?? this.terms.payload(this.terms.get(Number(row[2]))));
+  }
+
+  #fields(row: Row, jobData: string): Occurrence {
+    const terms = this.terms.get(Number(row[2]));
+    const instance = typeof row[10] === "number" ? this.terms.instance(row[10]) : null;
+    const status = statusOf(Number(row[4]));
+    return {
+      id: String(row[1]),
+      jobId: terms.jobId,
+      jobVersion: terms.jobVersion,
+      jobType: terms.jobType,
+      pool: terms.pool,
+      origin: ORIGINS[Number(row[3])] ?? "schedule",
+      status,
+      scheduledFor: Number(row[5]),
+      createdAt: Number(row[6]),
+      startedAt: asNumber(row[7]),
+      endedAt: asNumber(row[8]),
+      durationMs: asNumber(row[9]),
+      workerId: instance?.workerId ?? null,
+      instanceId: instance?.instanceId ?? null,
+      attempt: Number(row[11]),
+      token: Number(row[12]),
+      maxAttempts: terms.maxAttempts,
+      baseRetryDelaySeconds: terms.baseRetryDelaySeconds,
+      executionTimeoutSeconds: terms.executionTimeoutSeconds,
+      readyAt: asNumber(row[13]),
+      result: asText(row[14]),
+      error: readError(row[15]),
+      reason: asText(row[16]) ?? (isFinal(status) ? null : asText(row[17])),
+      jobData,
+      cancel: readCancel(row[18] ?? null),
+    };
+  }
+
+  #pastAttempt(row: Row): PastAttempt {
+    const [token, number, instance, claimedAt, endedAt, durationMs, outcome, error, reason] = row;
+    const { workerId, instanceId } = this.terms.instance(Number(instance));
+    return {
+      reason: asText(reason),
+      endedAt: Number(endedAt),
+      attempt: {
+        token: Number(token),
+        number: asNumber(number),
+        workerId,
+        instanceId,
+        claimedAt: Number(claimedAt),
+        endedAt: Number(endedAt),
+        durationMs: asNumber(durationMs),
+        outcome: asText(outcome),
+        error: readError(error),
+        progress: readProgress(row[9], row[10]),
+      },
+    };
+  }
+}
+
+interface PastAttempt {
+  readonly attempt: Attempt;
+  readonly endedAt: number;
+  readonly reason: string | null;
+}
+
+const OUTCOMES: Readonly<Partial<Record<OccurrenceStatus, string>>> = {
+  Completed: "completed",
+  Failed: "failed",
+  Cancelled: "cancelled",
+  TimedOut: "timedOut",
+};
+
+/** The attempt that the occurrence's own row tells of. */
+function newestAttempt(one: Occurrence, row: Row): Attempt | null {
+  if (one.startedAt === null || one.workerId === null || one.instanceId === null) return null;
+  return {
+    token: one.token,
+    number: one.attempt,
+    workerId: one.workerId,
+    instanceId: one.instanceId,
+    claimedAt: one.startedAt,
+    endedAt: one.endedAt,
+    durationMs: one.durationMs,
+    outcome: OUTCOMES[one.status] ?? null,
+    error: one.error,
+    progress: readProgress(row[19], row[20]),
+  };
+}
+
+/** Creation, each attempt and the end tell every change of state; so none is stored. */
+function changesOf(one: Occurrence, past: readonly PastAttempt[], row: Row): readonly StateChange[] {
+  const isSkipped = one.status === "Skipped";
+  const changes: StateChange[] = [{
+    at: one.createdAt,
+    from: null,
+    to: isSkipped ? "Skipped" : "Queued",
+    token: 0,
+    reason: isSkipped ? one.reason : asText(row[17]),
+  }];
+  if (isSkipped) return changes;
+  const isOver = isFinal(one.status);
+  let status: OccurrenceStatus = "Queued";
+  const step = (at: number, to: OccurrenceStatus, token: number, reason: string | null) => {
+    changes.push({ at, from: status, to, token, reason });
+    status = to;
+  };
+  for (const { attempt, endedAt, reason } of past) {
+    step(attempt.claimedAt, "Running", attempt.token, null);
+    const endedAll = isOver && attempt.token === one.token && one.endedAt === endedAt;
+    if (!endedAll) step(endedAt, "Queued", attempt.token, reason);
+  }
+  const newestIsPast = past.at(-1)?.attempt.token === one.token;
+  if (one.token > 0 && !newestIsPast && one.startedAt !== null) {
+    step(one.startedAt, "Running", one.token, null);
+  }
+  if (isOver) step(one.endedAt ?? one.createdAt, one.status, one.token, one.reason);
+  return changes;
+}
+
+/** Merges walks that are each in order, and keeps the first `count`. */
+function merge(walks: readonly (readonly Row[])[], count: number): readonly Row[] {
+  const [only] = walks;
+  if (only !== undefined && walks.length === 1) return only;
+  return walks.flat()
+    .sort((left, right) => Number(right[5]) - Number(left[5]) || Number(right[0]) - Number(left[0]))
+    .slice(0, count);
+}
+
+function readKey(key: string | null): readonly [number, number] {
+  if (key === null) return [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
+  const [scheduledFor, seq] = key.split(".").map(Number);
+  if (!Number.isSafeInteger(scheduledFor) || !Number.isSafeInteger(seq)) {
+    throw new RangeError(`No page of this list begins after ${key}`);
+  }
+  return [scheduledFor ?? 0, seq ?? 0];
+}
+
+function asText(value: Bindable | undefined): string | null {
+  return typeof value === "string" ? value : null;
+}
+
+function readError(value: Bindable | undefined): ErrorReport | null {
+  return typeof value === "string" ? JSON.parse(value) as ErrorReport : null;
+}
+
+function readProgress(done: Bindable | undefined, total: Bindable | undefined): Attempt["progress"] {
+  return typeof done === "number" && typeof total === "number" ? { done, total } : null;
+}

@@ -1,0 +1,360 @@
+/** Definitions: the `JobStore` port. A job's row holds what changes at each due time apart from its definition. */
+import type { Job, Pause } from "../../actors/domain/job.ts";
+import type { DueEntry } from "../../actors/ports/due_index.ts";
+import type { JobFilter, JobStore, Page, RemoveAnswer, SaveAnswer } from "../../actors/ports/store.ts";
+import type { Clock } from "../../actors/ports/clock.ts";
+import type { Counters } from "./counters.ts";
+import type { Database, Row, Statement } from "./database.ts";
+import type { GroupCommit } from "./group_commit.ts";
+import { collectPage, nextTurn } from "./walk.ts";
+
+/** What a definition is, without what is kept in columns of its own. */
+export type Definition = Omit<Job, "jobData" | "nextDueAt" | "pause" | "version">;
+
+/** A job row as the ledger and triggers need it, inside their transaction. */
+export interface JobStanding {
+  readonly seq: number;
+  readonly version: number;
+  readonly nextDueAt: number | null;
+  readonly openRange: number | null;
+  readonly payload: number;
+  readonly definition: Definition;
+}
+
+const JOB_COLUMNS = "j.seq, j.version, j.next_due_at, j.pause, j.definition, p.data";
+const JOBS = `SELECT ${JOB_COLUMNS} FROM jobs j JOIN payloads p ON p.seq = j.payload`;
+
+/** Rows of history deleted in one transaction while a job is removed. */
+const REMOVE_CHUNK = 1000;
+
+export class JobRows implements JobStore {
+  readonly #byId: Statement;
+  readonly #standing: Statement;
+  readonly #insert: Statement;
+  readonly #insertPayload: Statement;
+  readonly #replace: Statement;
+  readonly #forUpdate: Statement;
+  readonly #setPause: Statement;
+  readonly #advance: Statement;
+  readonly #list: Statement;
+  readonly #listOfType: Statement;
+  readonly #due: Statement;
+  readonly #dueEntries: Statement;
+  readonly #active: Statement;
+  readonly #leave: Statement;
+  readonly #leaving: Statement;
+  readonly #removal: Removal;
+
+  constructor(
+    database: Database,
+    private readonly group: GroupCommit,
+    private readonly counters: Counters,
+    private readonly clock: Clock,
+    private readonly removeLines: (occurrenceIds: readonly string[]) => Promise<void>,
+  ) {
+    this.#byId = database.prepare(`${JOBS} WHERE j.id = ? AND j.is_leaving = 0`);
+    this.#standing = database.prepare(
+      `SELECT seq, version, next_due_at, open_range, payload, definition FROM jobs
+        WHERE id = ? AND is_leaving = 0`,
+    );
+    this.#insertPayload = database.prepare("INSERT INTO payloads (data) VALUES (?) RETURNING seq");
+    this.#insert = database.prepare(
+      `INSERT INTO jobs (id, version, next_due_at, is_active, pause, job_type, definition, payload)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    this.#forUpdate = database.prepare(
+      `SELECT j.seq, j.version, j.next_due_at, j.decided_until, j.is_active, j.payload, p.data
+         FROM jobs j JOIN payloads p ON p.seq = j.payload WHERE j.id = ? AND j.is_leaving = 0`,
+    );
+    this.#replace = database.prepare(
+      `UPDATE jobs SET version = ?, next_due_at = ?, open_range = NULL, is_active = ?, job_type = ?,
+         definition = ?, payload = ? WHERE seq = ?`,
+    );
+    this.#setPause = database.prepare("UPDATE jobs SET pause = ? WHERE id = ? AND is_leaving = 0");
+    this.#advance = database.prepare(
+      "UPDATE jobs SET next_due_at = ?, decided_until = max(decided_until, ?), open_range = ? WHERE seq = ?",
+    );
+    this.#list = database.prepare(`${JOBS} WHERE j.seq < ? AND j.is_leaving = 0 ORDER BY j.seq DESC LIMIT ?`);
+    this.#listOfType = database.prepare(
+      `${JOBS} WHERE j.job_type = ? AND j.seq < ? AND j.is_leaving = 0 ORDER BY j.seq DESC LIMIT ?`,
+    );
+    this.#due = database.prepare(
+      `${JOBS} WHERE j.next_due_at <= ? AND j.is_leaving = 0 ORDER BY j.next_due_at LIMIT ?`,
+    );
+    this.#dueEntries = database.prepare(
+      `SELECT seq, id, next_due_at FROM jobs
+        WHERE seq > ? AND next_due_at IS NOT NULL AND is_leaving = 0 ORDER BY seq LIMIT ?`,
+    );
+    this.#active = database.prepare(
+      "SELECT id FROM occurrences WHERE job = ? AND ended_at IS NULL ORDER BY scheduled_for LIMIT 1",
+    );
+    this.#leave = database.prepare("UPDATE jobs SET is_leaving = 1, next_due_at = NULL WHERE seq = ?");
+    this.#leaving = database.prepare("SELECT seq FROM jobs WHERE is_leaving = 1");
+    this.#removal = new Removal(database, counters);
+  }
+
+  insert(jobs: readonly Job[]): Promise<void> {
+    return this.group.write(() => {
+      for (const job of jobs) {
+        const payload = Number(this.#insertPayload.row(job.jobData)?.[0]);
+        this.#insert.execute(
+          job.id,
+          job.version,
+          job.nextDueAt,
+          Number(job.isActive),
+          pauseText(job.pause),
+          job.jobType,
+          definitionText(job),
+          payload,
+        );
+        this.#count(1, job.isActive ? 1 : 0);
+      }
+    });
+  }
+
+  get(jobId: string): Promise<Job | null> {
+    return this.group.read(() => this.#read(jobId));
+  }
+
+  async list(filter: JobFilter, limit: number, after: string | null): Promise<Page<Job>> {
+    const { search, jobType, tag, isActive, isPaused } = filter;
+    const wanted = search?.toLowerCase();
+    const now = this.clock.now();
+    return await collectPage<Row, Job>({
+      limit,
+      after,
+      isFiltered: wanted !== undefined || tag !== undefined || isActive !== undefined ||
+        isPaused !== undefined,
+      read: (key, count) => {
+        const before = key === null ? Number.MAX_SAFE_INTEGER : readKey(key);
+        return jobType === undefined
+          ? this.#list.rows(before, count)
+          : this.#listOfType.rows(jobType, before, count);
+      },
+      keyOf: (row) => String(row[0]),
+      toItem: (row) => {
+        const job = toJob(row);
+        return (wanted === undefined || contains(job, wanted)) &&
+            (tag === undefined || job.tags.includes(tag)) &&
+            (isActive === undefined || job.isActive === isActive) &&
+            (isPaused === undefined || isPausedAt(job, now) === isPaused)
+          ? job
+          : null;
+      },
+    });
+  }
+
+  update(job: Job, expectedVersion: number): Promise<SaveAnswer> {
+    return this.group.write((): SaveAnswer => {
+      const row = this.#forUpdate.row(job.id);
+      if (row === undefined) return { ok: false, reason: "not-found" };
+      const [seq, version, nextDueAt, decidedUntil, wasActive, payload, data] = row;
+      if (version !== expectedVersion || Number(decidedUntil) > job.updatedAt) {
+        const current = this.#read(job.id);
+        return current === null
+          ? { ok: false, reason: "not-found" }
+          : { ok: false, reason: "version-conflict", current };
+      }
+      // A due time that has come and is not decided yet stays the next one: no due time is lost by a change.
+      const isOverdue = typeof nextDueAt === "number" && nextDueAt <= job.updatedAt;
+      const saved: Job = {
+        ...job,
+        version: expectedVersion + 1,
+        nextDueAt: isOverdue ? nextDueAt : job.nextDueAt,
+        pause: this.#read(job.id)?.pause ?? null,
+      };
+      this.#replace.execute(
+        saved.version,
+        saved.nextDueAt,
+        Number(saved.isActive),
+        saved.jobType,
+        definitionText(saved),
+        data === saved.jobData ? Number(payload) : Number(this.#insertPayload.row(saved.jobData)?.[0]),
+        Number(seq),
+      );
+      this.#count(0, Number(saved.isActive) - Number(wasActive));
+      return { ok: true, job: saved };
+    });
+  }
+
+  setPause(jobId: string, pause: Pause | null): Promise<SaveAnswer> {
+    return this.group.write((): SaveAnswer => {
+      this.#setPause.execute(pauseText(pause), jobId);
+      const job = this.#read(jobId);
+      return job === null ? { ok: false, reason: "not-found" } : { ok: true, job };
+    });
+  }
+
+  async remove(jobId: string): Promise<RemoveAnswer> {
+    const left = await this.group.write(
+      (): { readonly seq: number } | Exclude<RemoveAnswer, { ok: true }> => {
+        const job = this.standing(jobId);
+        if (job === null) return { ok: false, reason: "not-found" };
+        const active = this.#active.row(job.seq);
+        if (active !== undefined) return { ok: false, reason: "in-use", occurrenceId: String(active[0]) };
+        this.#leave.execute(job.seq);
+        this.#count(-1, job.definition.isActive ? -1 : 0);
+        return { seq: job.seq };
+      },
+    );
+    if (!("seq" in left)) return left;
+    await this.#removeHistory(left.seq);
+    return { ok: true };
+  }
+
+  dueEntries(limit: number, after: string | null): Promise<Page<DueEntry>> {
+    return this.group.read(() => {
+      const rows = this.#dueEntries.rows(after === null ? 0 : readKey(after), limit);
+      const items = rows.map(([, id, dueAt]) => ({ jobId: String(id), dueAt: Number(dueAt) }));
+      return { items, next: rows.length < limit ? null : String(rows.at(-1)?.[0] ?? "") };
+    });
+  }
+
+  // ------------------------------------------------------------------- for the ledger, inside its transaction
+
+  standing(jobId: string): JobStanding | null {
+    const row = this.#standing.row(jobId);
+    if (row === undefined) return null;
+    const [seq, version, nextDueAt, openRange, payload, definition] = row;
+    return {
+      seq: Number(seq),
+      version: Number(version),
+      nextDueAt: nextDueAt === null ? null : Number(nextDueAt),
+      openRange: openRange === null ? null : Number(openRange),
+      payload: Number(payload),
+      definition: JSON.parse(String(definition)),
+    };
+  }
+
+  advance(
+    seq: number,
+    to: { nextDueAt: number | null; decidedUntil: number; openRange: number | null },
+  ): void {
+    this.#advance.execute(to.nextDueAt, to.decidedUntil, to.openRange, seq);
+  }
+
+  dueAmong(jobIds: readonly string[], now: number): Promise<readonly Job[]> {
+    return this.group.read(() =>
+      jobIds.map((id) => this.#read(id)).filter((job): job is Job =>
+        job !== null && job.nextDueAt !== null && job.nextDueAt <= now
+      )
+    );
+  }
+
+  dueLongest(now: number, limit: number): Promise<readonly Job[]> {
+    return this.group.read(() => this.#due.rows(now, limit).map(toJob));
+  }
+
+  /** Goes on with removals that a crash cut short. */
+  async finishRemovals(): Promise<void> {
+    for (const [seq] of this.#leaving.rows()) await this.#removeHistory(Number(seq));
+  }
+
+  // ------------------------------------------------------------------------------------------------- private
+
+  #read(jobId: string): Job | null {
+    const row = this.#byId.row(jobId);
+    return row === undefined ? null : toJob(row);
+  }
+
+  #count(jobs: number, active: number): void {
+    this.counters.add("jobs", jobs);
+    this.counters.add("jobs.active", active);
+  }
+
+  /** Lines first: what is left of the history still names those to be deleted. */
+  async #removeHistory(job: number): Promise<void> {
+    while (true) {
+      const chunk = this.#removal.next(job, REMOVE_CHUNK);
+      if (chunk.length === 0) break;
+      await this.removeLines(chunk.map((one) => one.id));
+      await this.group.write(() => this.#removal.delete(chunk));
+      await nextTurn();
+    }
+    await this.group.write(() => this.#removal.deleteJob(job));
+  }
+}
+
+interface RemovedOccurrence {
+  readonly seq: number;
+  readonly id: string;
+  readonly status: number;
+}
+
+/** The statements that delete a job's history. */
+class Removal {
+  readonly #next: Statement;
+  readonly #ofOccurrence: readonly Statement[];
+  readonly #lateReports: Statement;
+  readonly #ofJob: readonly Statement[];
+
+  constructor(database: Database, private readonly counters: Counters) {
+    this.#next = database.prepare("SELECT seq, id, status FROM occurrences WHERE job = ? LIMIT ?");
+    this.#ofOccurrence = [
+      "DELETE FROM attempts WHERE occurrence = ?",
+      "DELETE FROM occurrences WHERE seq = ?",
+    ]
+      .map((sql) => database.prepare(sql));
+    this.#lateReports = database.prepare("DELETE FROM late_reports WHERE occurrence_id = ?");
+    this.#ofJob = [
+      "DELETE FROM payloads WHERE seq IN (SELECT payload FROM terms WHERE job = ?1 UNION SELECT payload FROM jobs WHERE seq = ?1)",
+      "DELETE FROM terms WHERE job = ?",
+      "DELETE FROM verdict_ranges WHERE job = ?",
+      "DELETE FROM jobs WHERE seq = ?",
+    ].map((sql) => database.prepare(sql));
+  }
+
+  next(job: number, limit: number): readonly RemovedOccurrence[] {
+    return this.#next.rows(job, limit).map(([seq, id, status]) => ({
+      seq: Number(seq),
+      id: String(id),
+      status: Number(status),
+    }));
+  }
+
+  delete(occurrences: readonly RemovedOccurrence[]): void {
+    for (const { seq, id, status } of occurrences) {
+      for (const statement of this.#ofOccurrence) statement.execute(seq);
+      this.#lateReports.execute(id);
+      this.counters.add(`status.${status}`, -1);
+    }
+  }
+
+  deleteJob(job: number): void {
+    for (const statement of this.#ofJob) statement.execute(job);
+  }
+}
+
+function toJob(row: Row): Job {
+  const [, version, nextDueAt, pause, definition, jobData] = row;
+  return {
+    ...(JSON.parse(String(definition)) as Definition),
+    version: Number(version),
+    nextDueAt: nextDueAt === null ? null : Number(nextDueAt),
+    pause: pause === null ? null : JSON.parse(String(pause)) as Pause,
+    jobData: String(jobData),
+  };
+}
+
+function definitionText(job: Job): string {
+  const { jobData: _data, nextDueAt: _next, pause: _pause, version: _version, ...definition } = job;
+  return JSON.stringify(definition satisfies Definition);
+}
+
+function pauseText(pause: Pause | null): string | null {
+  return pause === null ? null : JSON.stringify(pause);
+}
+
+function isPausedAt(job: Job, now: number): boolean {
+  return job.pause !== null && (job.pause.until === null || job.pause.until > now);
+}
+
+function contains(job: Job, wanted: string): boolean {
+  return [job.displayName, job.description, job.jobType].some((text) => text.toLowerCase().includes(wanted));
+}
+
+function readKey(key: string): number {
+  const seq = Number(key);
+  if (!Number.isSafeInteger(seq)) throw new RangeError(`No page of this list begins after ${key}`);
+  return seq;
+}

@@ -1,0 +1,201 @@
+/** The tables of `milvaion.db` and `logs.db`. Times are epoch milliseconds, always bound from TypeScript. */
+import { mayBecome, OCCURRENCE_STATUSES, statusNumber } from "../../actors/domain/occurrence.ts";
+import type { Migration } from "./database.ts";
+
+/**
+ * For each status a bit mask of the statuses that may follow it. A status may be written again while it is not
+ * final; an `IN (…)` list instead would build a table for each updated row.
+ */
+function followers(): string {
+  const cases = OCCURRENCE_STATUSES.map((from) => {
+    const next = OCCURRENCE_STATUSES.filter((to) => mayBecome(from, to));
+    const mask = (next.length === 0 ? [] : [...next, from]).reduce(
+      (bits, to) => bits | 1 << statusNumber(to),
+      0,
+    );
+    return `WHEN ${statusNumber(from)} THEN ${mask}`;
+  });
+  return `CASE OLD.status ${cases.join(" ")} ELSE 0 END`;
+}
+
+/**
+ * `milvaion.db`. Rows refer to each other by small integers (`seq`); the UUIDs that the world sees are kept once.
+ *
+ * jobs         what changes often (next due time, pause) apart from the definition, which is JSON
+ * terms        what the occurrences of one job version have in common, interned
+ * payloads     job data, shared by a job version and its occurrences, so that a change of status copies none
+ * occurrences  the newest attempt is part of its row; `attempts` keeps those before it. State changes are not
+ *              stored: creation, attempts and end tell them all
+ */
+export const STORE_MIGRATIONS: readonly Migration[] = [
+  `
+  CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+  CREATE TABLE payloads (seq INTEGER PRIMARY KEY, data TEXT NOT NULL);
+
+  CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    next_due_at INTEGER,
+    -- The moment up to which due times were decided last.
+    decided_until INTEGER NOT NULL DEFAULT 0,
+    -- Start of the verdict range that the next undecided due time would extend, or null.
+    open_range INTEGER,
+    -- 1 while its history is being deleted: nobody sees it any more.
+    is_leaving INTEGER NOT NULL DEFAULT 0,
+    is_active INTEGER NOT NULL,
+    pause TEXT,
+    job_type TEXT NOT NULL,
+    definition TEXT NOT NULL,
+    payload INTEGER NOT NULL
+  );
+  CREATE INDEX jobs_due ON jobs (next_due_at) WHERE next_due_at IS NOT NULL;
+  CREATE INDEX jobs_of_type ON jobs (job_type);
+
+  CREATE TABLE terms (
+    seq INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL,
+    job_version INTEGER NOT NULL,
+    job_type TEXT NOT NULL,
+    pool TEXT,
+    max_attempts INTEGER NOT NULL,
+    base_retry_delay_seconds REAL NOT NULL,
+    execution_timeout_seconds REAL,
+    payload INTEGER NOT NULL
+  );
+  CREATE INDEX terms_of_job ON terms (job, job_version);
+  CREATE INDEX terms_of_type ON terms (job_type);
+
+  CREATE TABLE instances (
+    seq INTEGER PRIMARY KEY,
+    worker_id TEXT NOT NULL,
+    instance_id TEXT NOT NULL,
+    UNIQUE (instance_id, worker_id)
+  );
+
+  CREATE TABLE occurrences (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    job INTEGER NOT NULL,
+    terms INTEGER NOT NULL,
+    origin INTEGER NOT NULL,
+    -- 0 for a due time, which is unique in its job; seq for a trigger, of which there may be many in a millisecond.
+    twin INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    scheduled_for INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    token INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    -- Attempts that ended because their worker was gone.
+    lost INTEGER NOT NULL DEFAULT 0,
+    ready_at INTEGER,
+    next_action_at INTEGER,
+    looks INTEGER NOT NULL DEFAULT 0,
+    started_at INTEGER,
+    lease_until INTEGER,
+    duration_ms INTEGER,
+    instance INTEGER,
+    progress_done REAL,
+    progress_total REAL,
+    -- seq of the occurrence that was in its way when it was created.
+    blocked_by INTEGER,
+    created_reason TEXT,
+    reason TEXT,
+    cancel TEXT,
+    error TEXT,
+    result TEXT,
+    -- Its own job data; null takes that of its terms.
+    job_data TEXT
+  );
+  CREATE UNIQUE INDEX occurrences_of_job ON occurrences (job, scheduled_for, twin);
+  CREATE INDEX occurrences_by_status ON occurrences (status, scheduled_for);
+  CREATE INDEX occurrences_active ON occurrences (job, scheduled_for) WHERE ended_at IS NULL;
+  CREATE INDEX occurrences_waiting ON occurrences (job, scheduled_for) WHERE status = 0 AND ready_at IS NULL;
+  CREATE INDEX occurrences_to_look_at ON occurrences (next_action_at)
+    WHERE status = 0 AND next_action_at IS NOT NULL;
+
+  CREATE TRIGGER occurrences_edges AFTER UPDATE OF status ON occurrences
+  WHEN (${followers()} >> NEW.status) & 1 = 0
+  BEGIN
+    SELECT RAISE(FAIL, 'an occurrence cannot go from this status to that');
+  END;
+
+  CREATE TABLE attempts (
+    occurrence INTEGER NOT NULL,
+    token INTEGER NOT NULL,
+    number INTEGER,
+    instance INTEGER NOT NULL,
+    claimed_at INTEGER NOT NULL,
+    ended_at INTEGER NOT NULL,
+    duration_ms INTEGER,
+    outcome TEXT NOT NULL,
+    error TEXT,
+    reason TEXT,
+    progress_done REAL,
+    progress_total REAL,
+    PRIMARY KEY (occurrence, token)
+  ) WITHOUT ROWID;
+
+  -- Reports that came too late to count, as evidence.
+  CREATE TABLE late_reports (
+    occurrence_id TEXT NOT NULL,
+    token INTEGER NOT NULL,
+    ended_at INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    report TEXT NOT NULL,
+    PRIMARY KEY (occurrence_id, token, ended_at)
+  ) WITHOUT ROWID;
+
+  CREATE TABLE verdict_ranges (
+    job INTEGER NOT NULL,
+    from_at INTEGER NOT NULL,
+    to_at INTEGER NOT NULL,
+    job_version INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    decided_by TEXT NOT NULL,
+    decided_at INTEGER NOT NULL,
+    PRIMARY KEY (job, from_at)
+  ) WITHOUT ROWID;
+
+  CREATE TABLE epochs (
+    epoch INTEGER PRIMARY KEY,
+    holder TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL,
+    ended_at INTEGER,
+    refused_writes INTEGER NOT NULL DEFAULT 0
+  );
+
+  CREATE TABLE idempotency (
+    key TEXT PRIMARY KEY,
+    request_hash TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    occurrence_ids TEXT NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX idempotency_by_age ON idempotency (created_at);
+
+  CREATE TABLE counters (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+  `,
+];
+
+/** `logs.db`: a file of its own, so that a flood of lines delays no status. */
+export const LOG_MIGRATIONS: readonly Migration[] = [
+  `
+  CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+  CREATE TABLE lines (
+    occurrence_id TEXT NOT NULL,
+    token INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    scheduled_for INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    message TEXT NOT NULL,
+    fields TEXT,
+    PRIMARY KEY (occurrence_id, token, sequence)
+  ) WITHOUT ROWID;
+  `,
+];
