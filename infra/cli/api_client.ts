@@ -97,10 +97,12 @@ function unreachable(url: string, error: unknown, deadlineMs: number): CommandFa
       "The request may have been carried out all the same; look before you repeat it.",
     );
   }
-  const message = error instanceof Error ? error.message : String(error);
-  const reason = message.replace(/^.*?\(https?:\/\/[^)]*\): /, "").replace(/^client error \(\w+\): /, "");
-  const hint = /certificate|tls|ssl|handshake/i.test(message)
-    ? "Give a certificate authority that this machine knows, or name one in DENO_CERT."
+  // "fetch failed" says nothing; its cause does, after the address and the layer it comes from.
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const message = cause instanceof Error ? cause.message : String(cause);
+  const reason = message.replace(/^.*client error \(\w+\): /, "");
+  const hint = /certificate|corrupt message|tls|handshake/i.test(reason)
+    ? "Is it https at all? Its certificate must come from an authority that this machine knows, or that DENO_CERT names."
     : "Is it running? Start it with `milvaion run`, or name another address with --url or MILVAION_URL.";
   return new CommandFailure(EXIT.unavailable, `Cannot reach ${url}: ${reason}`, hint);
 }
