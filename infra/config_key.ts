@@ -12,7 +12,8 @@ interface KeyOptions<V> {
   readonly expected: string;
   /** Text of an environment variable or flag → the value as the file would hold it. */
   readonly fromText: (text: string) => unknown;
-  readonly default: V | ((machine: Machine) => V);
+  /** Absent where somebody else decides when nobody says anything. */
+  readonly default?: V | ((machine: Machine) => V);
   readonly about: string;
   readonly variable?: string;
   readonly isSecret?: boolean;
@@ -30,7 +31,7 @@ export class Key<V> {
   readonly isSecret: boolean;
   /** Means nothing in embedded mode. */
   readonly isClusterOnly: boolean;
-  readonly #default: V | ((machine: Machine) => V);
+  readonly #default: V | ((machine: Machine) => V) | undefined;
 
   constructor(options: KeyOptions<V>) {
     this.schema = options.schema;
@@ -43,9 +44,10 @@ export class Key<V> {
     this.#default = options.default;
   }
 
-  /** The value when no source gives one. */
+  /** The value when no source gives one. Throws for a key without a default, whose section must be optional. */
   defaultOn(machine: Machine): V {
     const given = this.#default;
+    if (given === undefined) throw new Error(`A key has no default: ${this.about}`);
     return given instanceof Function ? given(machine) : given;
   }
 }
@@ -62,7 +64,7 @@ export type ValuesOf<T> = T extends Key<infer V> ? V : { readonly [K in keyof T]
 type Common = Pick<KeyOptions<unknown>, "about" | "variable" | "isClusterOnly">;
 
 type IntegerOptions = Common & {
-  readonly default: number | ((machine: Machine) => number);
+  readonly default?: number | ((machine: Machine) => number);
   readonly min: number;
   readonly max: number;
   readonly unit?: "seconds" | "MiB";
@@ -81,7 +83,7 @@ export function integer({ min, max, unit, ...rest }: IntegerOptions): Key<number
 
 /** Text that matches a pattern, which `expected` puts in words. */
 export function text(
-  options: Common & { readonly default: string; readonly pattern: RegExp; readonly expected: string },
+  options: Common & { readonly default?: string; readonly pattern: RegExp; readonly expected: string },
 ): Key<string> {
   const { pattern, ...rest } = options;
   return new Key({ ...rest, schema: z.string().regex(pattern), fromText: (given) => given });
@@ -118,7 +120,7 @@ export function serverUrl(options: Common & { readonly schemes: readonly string[
 /** One of a few words. */
 export function choice<const W extends readonly [string, ...string[]]>(
   words: W,
-  options: Common & { readonly default: W[number] },
+  options: Common & { readonly default?: W[number] },
 ): Key<W[number]> {
   return new Key<W[number]>({
     ...options,
@@ -153,7 +155,6 @@ export function permission(about: string): Key<boolean | readonly string[]> {
     schema: z.union([z.boolean(), z.array(z.string().min(1))]),
     expected: "true, false, or a list of names",
     fromText: (given) => given === "true" || given === "false" ? booleanOr(given) : split(given),
-    default: false,
   });
 }
 

@@ -191,7 +191,7 @@ export const FIXED_SECTIONS = {
       max: 3600,
     }),
     HeapLimitMb: integer({
-      about: "Heap of one executor host, shared by its Web Workers.",
+      about: "Heap of each Web Worker; one that needs more takes its executor host down.",
       default: 512,
       unit: "MiB",
       min: 64,
@@ -213,45 +213,38 @@ export const FIXED_SECTIONS = {
 export const CONSUMER_SECTION = {
   MaxParallelJobs: integer({
     about: "Lanes of this type; at most the worker's MaxParallelJobs count.",
-    default: (machine) => machine.cores * 2,
     min: 1,
     max: 1000,
   }),
   ExecutionTimeoutSeconds: integer({
     about: "Run time after which an attempt of this type is timed out.",
-    default: 3600,
     unit: "seconds",
     min: 1,
     max: 30 * DAY,
   }),
   MaxRetries: integer({
     about: "Retries after the first attempt.",
-    default: 3,
     min: 0,
     max: 100,
   }),
   BaseRetryDelaySeconds: integer({
     about: "First back-off; each further one is twice as long, with jitter.",
-    default: 5,
     unit: "seconds",
     min: 0,
     max: 3600,
   }),
   RoutingPattern: text({
     about: "Routing keys this type listens to, instead of <type>.*",
-    default: "",
     pattern: /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.[*#]$/,
     expected: "words with dots between, ending in .* or .#, such as report.*",
   }),
   Threads: integer({
     about: "Web Workers that the lanes are spread over.",
-    default: (machine) => Math.min(machine.cores * 2, 16),
     min: 1,
-    max: 64,
+    max: 16,
   }),
   Isolation: choice(ISOLATIONS, {
     about: "What attempts share: lane (a Web Worker), thread (a host), process (nothing with other types).",
-    default: "lane",
   }),
   Permissions: {
     net: permission("Hosts that job code may reach."),

@@ -40,7 +40,7 @@ export function checkEnvironment({ env, openable, memoryLimit }: Environment): E
       field: "memory",
       given: `a limit of ${Math.floor(memoryLimit / MEBIBYTE)} MiB`,
       expected: `at least ${MEMORY_MIB} MiB`,
-      hint: "Each executor host that is busy may take Worker.HeapLimitMb on top.",
+      hint: "Busy Web Workers may take Worker.HeapLimitMb each on top.",
     });
   }
   const zone = env["TZ"] ?? "";
