@@ -28,7 +28,7 @@ import { JsonFault, parseStrictJson } from "./strict_json.ts";
 import { fieldErrors } from "./validation.ts";
 
 /** A client with more than this unsent is dropped rather than fed from memory. Bytes. */
-const MAX_UNSENT_BYTES = 1024 * 1024;
+const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
 
 /** The longest message of a client, and the most it may hold. */
 const MAX_MESSAGE_LENGTH = 16 * 1024;

@@ -20,7 +20,7 @@ export const CLIENT_EVENT_TYPES = [
 export type ClientEventType = (typeof CLIENT_EVENT_TYPES)[number];
 
 /** Live connections of one instance. */
-export const MAX_CONNECTIONS = 1000;
+export const MAX_CONNECTIONS = 500;
 
 /** Subscriptions of one connection. */
 export const MAX_SUBSCRIPTIONS = 100;

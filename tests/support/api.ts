@@ -180,7 +180,7 @@ export class TestApi {
   }
 
   #holdAgainstDocumentation(method: string, path: string, { status, body, headers }: Answered): void {
-    if (headers.get("content-type") !== "application/json") return;
+    if (headers.get("content-type") !== "application/json" || method === "HEAD") return;
     const { pathname } = new URL(path, "http://localhost");
     const found = this.api.endpoints.find((one) =>
       one.method === method && new RegExp(`^${one.path.replace("{id}", "[^/]+")}$`).test(pathname)
@@ -208,6 +208,6 @@ export async function withApi(
 /** Reads a response to its end. */
 export async function read(response: Response): Promise<Answered> {
   const text = await response.text();
-  const isJson = response.headers.get("content-type")?.includes("json") === true;
+  const isJson = text !== "" && response.headers.get("content-type")?.includes("json") === true;
   return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
 }
