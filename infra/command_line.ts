@@ -15,6 +15,7 @@ export interface ConfigArguments {
   readonly flags: readonly FlagSetting[];
 }
 
+/** What the program is to do; `main.ts` does it. */
 export type Command =
   | { readonly name: "help"; readonly text: string }
   | { readonly name: "version" }
@@ -26,6 +27,7 @@ export type Command =
   /** For `runVerb`. */
   | { readonly name: "verb"; readonly verb: Verb; readonly given: Given };
 
+/** A command, or how to end when there is none. */
 export type ParsedCommandLine =
   | { readonly ok: true; readonly command: Command }
   /** The message is for stderr, with newline. */

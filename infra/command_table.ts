@@ -128,7 +128,7 @@ A first job, while it runs:
   milvaion occurrences list
 
 A job type of your own is a file in the folder that --jobs names:
-  import { defineJob, z } from "milvaion";
+  import { defineJob, z } from 'milvaion';
   export default defineJob({
     name: "GreetJob",
     data: z.object({ who: z.string() }),
@@ -221,6 +221,7 @@ const VERB_COMMANDS = VERBS.map((verb): VerbCommand => ({
   example: verb.example,
 }));
 
+/** Anything that stands first on the command line. */
 export type CommandDescription = ProgramCommand | VerbCommand;
 
 /** All commands, in the order of the help text. */

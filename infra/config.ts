@@ -24,6 +24,7 @@ export type { ConfigProblem, FlagSetting } from "./config_sources.ts";
 /** Read from the working directory when nobody names another file. */
 export const DEFAULT_FILE = "milvaion.json";
 
+/** What the configuration is read from; the world comes in here and nowhere else. */
 export interface ConfigInput {
   /** `--config`: must exist. null reads none; absent reads `milvaion.json` if there is one. */
   readonly file?: string | null;
@@ -42,6 +43,7 @@ export interface SourcedValue {
   readonly source: string;
 }
 
+/** A configuration that may be started with, or everything that is wrong with it. */
 export type LoadedConfig =
   | {
     readonly ok: true;

@@ -20,6 +20,7 @@ interface KeyOptions<V> {
   readonly isClusterOnly?: boolean;
 }
 
+/** A leaf of the configuration whose value has the type V. */
 export class Key<V> {
   readonly schema: z.ZodType<V>;
   readonly expected: string;

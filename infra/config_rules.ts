@@ -2,6 +2,7 @@
 import type { Config, ConsumerConfig } from "./config_schema.ts";
 import type { ConfigProblem } from "./config_sources.ts";
 
+/** A configuration after the rules between its keys. */
 export interface Ruled {
   /** With the smaller counts where a consumer asked for more than its worker has. */
   readonly config: Config;

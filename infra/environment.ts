@@ -17,6 +17,7 @@ export interface Environment {
   readonly memoryLimit: number | null;
 }
 
+/** How the machine compares with what is needed. */
 export interface EnvironmentAnswer {
   /** Not to be started with; exit code 78. */
   readonly problems: readonly ConfigProblem[];

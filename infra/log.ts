@@ -9,6 +9,7 @@
 import type { Log, LogFields, LogLevel } from "../actors/ports/log.ts";
 import { MASK } from "./config_sources.ts";
 
+/** How and where a log writes. */
 export interface LogOptions {
   /** Lines below it are not written. */
   readonly level: LogLevel;

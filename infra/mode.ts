@@ -1,6 +1,7 @@
 /** What this build can be: embedded only. Goes away with the adapters of a cluster. */
 import type { Config } from "./config_schema.ts";
 
+/** The mode that a command runs in, or why it cannot. */
 export type Mode =
   | { readonly ok: true; readonly mode: "embedded" }
   /** Exit 78: the message says what to change. */

@@ -4,6 +4,7 @@ import { CommandFailure, EXIT, type ExitCode } from "./exit_code.ts";
 /** A JSON object as the API answers it. */
 export type JsonObject = { readonly [name: string]: unknown };
 
+/** The server, and how to reach it. */
 export interface ApiClientOptions {
   /** e.g. `http://127.0.0.1:5000`. */
   readonly url: string;
@@ -13,6 +14,7 @@ export interface ApiClientOptions {
   readonly fetch: typeof fetch;
 }
 
+/** What goes with a method and a path. */
 export interface ApiRequest {
   /** Empty values are left out. */
   readonly query?: Readonly<Record<string, string | number | null>>;
@@ -21,11 +23,13 @@ export interface ApiRequest {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** A successful answer; the body is {} when there was none. */
 export interface ApiAnswer {
   readonly body: JsonObject;
   readonly headers: Headers;
 }
 
+/** One server as the verbs see it. */
 export interface ApiClient {
   /** Path below `/api/v1/`. Throws CommandFailure for every answer that is not a success. */
   send(method: string, path: string, request?: ApiRequest): Promise<ApiAnswer>;

@@ -24,6 +24,7 @@ export const EXIT = {
   config: 78,
 } as const;
 
+/** One of the numbers of EXIT. */
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 /** A command that cannot do what was asked: one line, and a hint how to go on. */

@@ -2,6 +2,7 @@
 import type { JsonObject } from "./api_client.ts";
 import { shownList, shownRecord, type Verb } from "./verb.ts";
 
+/** Verbs on workers and leadership. */
 export const FLEET_VERBS: readonly Verb[] = [
   {
     name: "workers list",

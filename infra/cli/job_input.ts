@@ -4,6 +4,7 @@ import { CommandFailure, EXIT } from "./exit_code.ts";
 import type { Given, Option } from "./option.ts";
 import type { VerbCall } from "./verb.ts";
 
+/** What `jobs create` and `jobs update` take. */
 export const JOB_OPTIONS: readonly Option[] = [
   { name: "file", kind: "text", value: "FILE", about: "The definition as JSON; - reads standard input" },
   { name: "name", kind: "text", value: "TEXT", about: "displayName" },

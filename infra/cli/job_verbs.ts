@@ -8,6 +8,7 @@ import { listQuery, PAGE_OPTIONS, segment, shownDeed, shownList, shownRecord, ty
 
 const REASON: Option = { name: "reason", kind: "text", value: "TEXT", about: "Why; kept and shown" };
 
+/** Verbs on jobs and their schedules. */
 export const JOB_VERBS: readonly Verb[] = [
   {
     name: "jobs list",

@@ -1,6 +1,7 @@
 /** `milvaion occurrences …` */
 import { listQuery, PAGE_OPTIONS, segment, shownDeed, shownList, shownRecord, type Verb } from "./verb.ts";
 
+/** Verbs on occurrences. */
 export const OCCURRENCE_VERBS: readonly Verb[] = [
   {
     name: "occurrences list",

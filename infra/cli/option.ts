@@ -1,5 +1,6 @@
 /** Options of a command as data, and what a caller gave for them. */
 
+/** One option of a command. */
 export interface Option {
   /** Without dashes. */
   readonly name: string;

@@ -4,6 +4,7 @@ import { CommandFailure, EXIT } from "./exit_code.ts";
 /** As large as a request body may be. */
 const MAX_BYTES = 1024 * 1024;
 
+/** Standard input, and whether a person sits at its other end. */
 export interface StandardInput {
   readonly isTerminal: () => boolean;
   readonly readable: ReadableStream<Uint8Array>;

@@ -3,6 +3,7 @@ import type { ApiClient, JsonObject } from "./api_client.ts";
 import type { Given, Option } from "./option.ts";
 import { cell, record, table } from "./table.ts";
 
+/** One verb, whole. */
 export interface Verb {
   /** One or two words, e.g. `jobs list`. */
   readonly name: string;
@@ -18,6 +19,7 @@ export interface Verb {
   readonly perform: (call: VerbCall) => Promise<Shown>;
 }
 
+/** One use of a verb. */
 export interface VerbCall {
   readonly client: ApiClient;
   readonly given: Given;
@@ -58,6 +60,7 @@ export const CONNECTION_OPTIONS: readonly Option[] = [
   },
 ];
 
+/** What verbs that list take. */
 export const PAGE_OPTIONS: readonly Option[] = [
   { name: "limit", kind: "number", value: "N", about: "Rows at most: 1 to 200 (50)" },
   { name: "cursor", kind: "text", value: "TEXT", about: "Goes on where the page before ended" },
@@ -76,6 +79,7 @@ export function listQuery(
   return query;
 }
 
+/** Heading → what stands below it for an item. */
 export type Columns = Readonly<Record<string, (item: JsonObject) => unknown>>;
 
 /** A page of a list as a table, with the cursor of the next. */
