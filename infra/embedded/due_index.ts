@@ -2,23 +2,25 @@
 import type { DueEntry, DueIndex } from "../../actors/ports/due_index.ts";
 
 export class EmbeddedDueIndex implements DueIndex {
-  /** The truth of this index; a heap entry that differs from it is outdated. */
-  readonly #dueAt = new Map<string, number>();
+  /** The truth of this index; a heap entry that is not the very one here is outdated. */
+  readonly #entries = new Map<string, DueEntry>();
   #heap: DueEntry[] = [];
 
   put(entries: readonly DueEntry[]): Promise<void> {
     for (const entry of entries) {
-      if (this.#dueAt.get(entry.jobId) === entry.dueAt) continue;
-      this.#dueAt.set(entry.jobId, entry.dueAt);
-      this.#push(entry);
+      if (this.#entries.get(entry.jobId)?.dueAt === entry.dueAt) continue;
+      // An object of its own: a job that moves there and back must not find its first entry valid again.
+      const own = { jobId: entry.jobId, dueAt: entry.dueAt };
+      this.#entries.set(entry.jobId, own);
+      this.#push(own);
     }
     // Moving a job leaves its old entry behind; without this a heap of often moved jobs would grow for ever.
-    if (this.#heap.length > 2 * this.#dueAt.size + 1024) this.#rebuild();
+    if (this.#heap.length > 2 * this.#entries.size + 1024) this.#rebuild();
     return Promise.resolve();
   }
 
   remove(jobIds: readonly string[]): Promise<void> {
-    for (const jobId of jobIds) this.#dueAt.delete(jobId);
+    for (const jobId of jobIds) this.#entries.delete(jobId);
     return Promise.resolve();
   }
 
@@ -39,11 +41,11 @@ export class EmbeddedDueIndex implements DueIndex {
   }
 
   size(): Promise<number> {
-    return Promise.resolve(this.#dueAt.size);
+    return Promise.resolve(this.#entries.size);
   }
 
   clear(): Promise<void> {
-    this.#dueAt.clear();
+    this.#entries.clear();
     this.#heap = [];
     return Promise.resolve();
   }
@@ -51,7 +53,7 @@ export class EmbeddedDueIndex implements DueIndex {
   /** The earliest entry that is not outdated. */
   #first(): DueEntry | undefined {
     for (let top = this.#heap[0]; top !== undefined; top = this.#heap[0]) {
-      if (this.#dueAt.get(top.jobId) === top.dueAt) return top;
+      if (this.#entries.get(top.jobId) === top) return top;
       this.#pop();
     }
     return undefined;
@@ -59,9 +61,7 @@ export class EmbeddedDueIndex implements DueIndex {
 
   #rebuild(): void {
     // A sorted array is a heap.
-    this.#heap = [...this.#dueAt].map(([jobId, dueAt]) => ({ jobId, dueAt })).sort((a, b) =>
-      a.dueAt - b.dueAt
-    );
+    this.#heap = [...this.#entries.values()].sort((a, b) => a.dueAt - b.dueAt);
   }
 
   #push(entry: DueEntry): void {

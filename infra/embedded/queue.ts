@@ -10,6 +10,8 @@ export const QUEUE_BOUND = 20_000;
 
 interface Consumer {
   readonly onDeliveries: (deliveries: readonly Delivery[]) => void;
+  /** Both lists share the prefetch: the one that any pool may serve and the one pinned to its pool. */
+  readonly queues: readonly TypeQueue[];
   prefetch: number;
   readonly held: Set<Held>;
 }
@@ -100,8 +102,8 @@ export class EmbeddedQueue implements Queue {
     },
     onDeliveries: (deliveries: readonly Delivery[]) => void,
   ): Promise<Subscription> {
-    const consumer: Consumer = { onDeliveries, prefetch: options.prefetch, held: new Set() };
     const queues = [this.#queue(options.jobType, null), this.#queue(options.jobType, options.pool)];
+    const consumer: Consumer = { onDeliveries, queues, prefetch: options.prefetch, held: new Set() };
     for (const queue of queues) {
       queue.consumers.push(consumer);
       this.#deliver(queue);
@@ -117,7 +119,9 @@ export class EmbeddedQueue implements Queue {
           const place = queue.consumers.indexOf(consumer);
           if (place >= 0) queue.consumers.splice(place, 1);
         }
-        for (const held of [...consumer.held]) this.#putBack(held, consumer);
+        // The youngest first: each takes its place before the ones put back already.
+        for (const held of [...consumer.held].reverse()) this.#putBack(held, consumer);
+        for (const queue of queues) this.#deliver(queue);
         return Promise.resolve();
       },
     });
@@ -172,7 +176,7 @@ export class EmbeddedQueue implements Queue {
         if (!consumer.held.delete(held)) return;
         queue.unacknowledged -= 1;
         this.#known.delete(held.key);
-        this.#deliver(queue);
+        for (const one of consumer.queues) this.#deliver(one);
       },
       requeue: () => {
         this.#putBack(held, consumer);

@@ -1,10 +1,22 @@
 /** Every contract, kept by the embedded adapters. */
+import { EmbeddedDueIndex } from "../../infra/embedded/due_index.ts";
+import { EmbeddedEvents } from "../../infra/embedded/events.ts";
+import { EmbeddedLeases } from "../../infra/embedded/leases.ts";
+import { EmbeddedPresence } from "../../infra/embedded/presence.ts";
+import { EmbeddedQueue } from "../../infra/embedded/queue.ts";
+import { EmbeddedReportQueue } from "../../infra/embedded/report_queue.ts";
 import { openEmbeddedStore } from "../../infra/embedded/store.ts";
 import { KeptLog } from "../support/quiet.ts";
+import { dueIndexContract } from "./due_index_contract.ts";
+import { eventsContract } from "./events_contract.ts";
 import { historyContract, lineStoreContract } from "./history_contract.ts";
 import { jobStoreContract } from "./job_store_contract.ts";
+import { leasesContract } from "./leases_contract.ts";
 import { ledgerContract } from "./ledger_contract.ts";
 import { outcomesContract } from "./outcomes_contract.ts";
+import { presenceContract } from "./presence_contract.ts";
+import { queueContract } from "./queue_contract.ts";
+import { reportQueueContract } from "./report_queue_contract.ts";
 import type { StoreFactory } from "./store_fixture.ts";
 
 const embeddedStore: StoreFactory = async ({ clock, random }) => {
@@ -25,3 +37,23 @@ ledgerContract("embedded", embeddedStore);
 outcomesContract("embedded", embeddedStore);
 historyContract("embedded", embeddedStore);
 lineStoreContract("embedded", embeddedStore);
+
+const close = () => Promise.resolve();
+
+queueContract("embedded", ({ bound }) => Promise.resolve({ queue: new EmbeddedQueue(bound), close }));
+reportQueueContract(
+  "embedded",
+  (clock) => Promise.resolve({ reports: new EmbeddedReportQueue(clock), close }),
+);
+dueIndexContract("embedded", () => Promise.resolve({ index: new EmbeddedDueIndex(), close }));
+leasesContract(
+  "embedded",
+  (clock) => Promise.resolve({ leases: new EmbeddedLeases(clock), pass: (ms) => clock.advance(ms), close }),
+);
+presenceContract("embedded", (clock, lifetimeMs) =>
+  Promise.resolve({
+    presence: new EmbeddedPresence(clock, lifetimeMs),
+    pass: (ms) => clock.advance(ms),
+    close,
+  }));
+eventsContract("embedded", () => Promise.resolve({ events: new EmbeddedEvents(new KeptLog()), close }));
