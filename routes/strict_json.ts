@@ -44,6 +44,9 @@ export function parseStrictJson(text: string, maxItems: number): Json {
   return new Reader(text, maxItems).document();
 }
 
+/** What every object inherits, so that no key can be taken for it. */
+const FORBIDDEN_KEYS = new Set(["prototype", ...Object.getOwnPropertyNames(Object.prototype)]);
+
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 const WORDS: readonly (readonly [text: string, value: Json])[] = [["true", true], ["false", false], [
   "null",
@@ -104,7 +107,7 @@ class Reader {
       }
       const key = this.#string();
       this.#path.push(key);
-      if (key in Object.prototype || key === "prototype") {
+      if (FORBIDDEN_KEYS.has(key)) {
         throw this.#fault(
           "key_forbidden",
           `The key ${key} is refused: JavaScript objects inherit it.`,
@@ -205,8 +208,9 @@ class Reader {
     if (match === null) throw this.#invalid("this is no number");
     const [written] = match;
     const value = Number(written);
-    const isInteger = /^-?\d+$/.test(written);
-    if (!Number.isFinite(value) || (isInteger && !Number.isSafeInteger(value))) {
+    // Only what is written as an integer claims to be exact.
+    const isRounded = Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(written);
+    if (!Number.isFinite(value) || isRounded) {
       const shown = written.length > 40 ? `${written.slice(0, 40)}…` : written;
       const message =
         `${shown} cannot be kept exactly. Integers lie within ±9007199254740991 (2^53 − 1), other numbers ` +
