@@ -17,6 +17,9 @@ const aboutView = z.strictObject({
   instanceId: z.string(),
   store: z.string(),
   address: z.string().describe("Where the instance that answers listens"),
+  misfireThresholdSeconds: z.number().describe(
+    "A due time older than this counts as missed, unless its job says other",
+  ),
   jobs: z.int(),
   activeJobs: z.int(),
   occurrences: z.record(z.enum(OCCURRENCE_STATUSES), z.int()).describe("How many there are of each status"),
@@ -73,6 +76,7 @@ export function healthEndpoints(deps: ApiDeps, isStopping: () => boolean): reado
         instanceId: settings.instanceId,
         store: settings.storeDescription,
         address: addressOf(settings),
+        misfireThresholdSeconds: settings.misfireThresholdMs / 1000,
         jobs,
         activeJobs,
         occurrences: byStatus,
