@@ -20,6 +20,7 @@ import {
   secretsOf,
   type SourcedValue,
 } from "./infra/config.ts";
+import { isLoopback } from "./infra/config_rules.ts";
 import { printConfig } from "./infra/config_print.ts";
 import { DataFolderError } from "./infra/embedded/data_folder.ts";
 import { migrateEmbeddedStore } from "./infra/embedded/store.ts";
@@ -292,10 +293,6 @@ function consumerOptions(consumer: ConsumerConfig): ConsumerOptions {
 
 function absolute(path: string): string {
   return new URL(path, `file://${Deno.cwd()}/`).pathname;
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
 async function sha256(text: string): Promise<string> {

@@ -27,7 +27,7 @@ type PrivateMessage =
   | { readonly type: "publishNow" }
   | { readonly type: "published"; readonly pass: RunOutcome<PublishPass> }
   | { readonly type: "retryScheduled"; readonly readyAt: number }
-  | { readonly type: "drained"; readonly jobType: string }
+  | { readonly type: "drained"; readonly jobType: string; readonly why: "room" | "new" }
   | { readonly type: "publishedReleased" }
   | { readonly type: "reapNow" }
   | { readonly type: "reaped"; readonly pass: RunOutcome<ReapPass> };
@@ -52,7 +52,13 @@ export interface RecoveryOptions {
   readonly onStaleEpoch: (epoch: number) => void;
 }
 
-type PublishPass = { readonly stale: boolean; readonly more: boolean; readonly nextAt: number | null };
+interface PublishPass {
+  readonly stale: boolean;
+  readonly more: boolean;
+  readonly nextAt: number | null;
+  /** Took rows ahead of their turn, because a full queue had room. */
+  readonly ahead: boolean;
+}
 type ReapPass = { readonly stale: boolean; readonly record: RecordAnswer | null };
 
 /** When an attempt's lease was first seen at its present value, by the monotonic clock. */
@@ -62,7 +68,9 @@ interface State {
   publishing: boolean;
   publishAsked: boolean;
   /** Types whose queue was lost or had no consumer: to be published anew. */
-  readonly drained: Set<string>;
+  readonly anew: Set<string>;
+  /** A queue that was full has room: what it turned away is published without waiting for its turn. */
+  hasRoom: boolean;
   /** The queue holds nothing from before this process: everything is to be published once. */
   queueIsNew: boolean;
   reaping: boolean;
@@ -71,7 +79,9 @@ interface State {
   readonly unsubscribe: () => void;
 }
 
-const PAGE = 2000;
+const PAGE = 5000;
+/** A new row is looked at this long after it was made: until then its creator publishes it. */
+const PUBLISHED_BY_CREATOR_MS = 10_000;
 const POLL_MS = 2000;
 const LOOK_AGAIN_MS = 30_000;
 const LOOK_AGAIN_AT_MOST_MS = 3_600_000;
@@ -91,13 +101,14 @@ export function recoveryActor(
         deps.events.subscribe(["retryScheduled"], (events) => {
           for (const event of events) if (event.type === "retryScheduled") context.inject(event);
         }),
-        deps.queue.onDrained((jobType) => context.inject({ type: "drained", jobType })),
+        deps.queue.onDrained((jobType, why) => context.inject({ type: "drained", jobType, why })),
       ];
       context.every("reap", options.leaseMs / 3, { type: "reapNow" });
       const state: State = {
         publishing: false,
         publishAsked: false,
-        drained: new Set(),
+        anew: new Set(),
+        hasRoom: false,
         queueIsNew: options.soleProcess,
         reaping: false,
         seen: new Map(),
@@ -122,7 +133,8 @@ export function recoveryActor(
           wakeAt(state, message.readyAt, context);
           return state;
         case "drained":
-          state.drained.add(message.jobType);
+          if (message.why === "new") state.anew.add(message.jobType);
+          else state.hasRoom = true;
           startPublishing(state, context);
           return state;
         case "publishedReleased":
@@ -150,10 +162,12 @@ export function recoveryActor(
     state.publishAsked = state.publishing;
     if (state.publishing) return;
     state.publishing = true;
-    const anew: (string | null)[] = state.queueIsNew ? [null] : [...state.drained];
+    const anew: (string | null)[] = state.queueIsNew ? [null] : [...state.anew];
+    const ahead = state.hasRoom;
     state.queueIsNew = false;
-    state.drained.clear();
-    context.run(() => publishPass(anew), (pass) => ({ type: "published", pass }));
+    state.hasRoom = false;
+    state.anew.clear();
+    context.run(() => publishPass(anew, ahead), (pass) => ({ type: "published", pass }));
   }
 
   function onPublished(state: State, pass: RunOutcome<PublishPass>, context: Context): void {
@@ -162,6 +176,7 @@ export function recoveryActor(
       context.after("publish", POLL_MS, { type: "publishNow" });
       return;
     }
+    if (pass.value.more && pass.value.ahead) state.hasRoom = true;
     if (pass.value.stale) options.onStaleEpoch(options.epoch);
     else if (pass.value.more || state.publishAsked) startPublishing(state, context);
     else {
@@ -176,11 +191,15 @@ export function recoveryActor(
     context.after("publish", Math.max(0, at - deps.clock.now()), { type: "publishNow" });
   }
 
-  async function publishPass(anew: readonly (string | null)[]): Promise<PublishPass> {
+  /** `ahead`: also takes rows that wait for their first look, as far as they may run already. */
+  async function publishPass(anew: readonly (string | null)[], ahead: boolean): Promise<PublishPass> {
     const now = deps.clock.now();
     for (const jobType of anew) await deps.ledger.wantPublishing(options.epoch, jobType, now);
-    const rows = await deps.ledger.recoverable(now, PAGE);
-    if (rows.length === 0) return { stale: false, more: false, nextAt: await deps.ledger.nextActionAt() };
+    const page = await deps.ledger.recoverable(ahead ? now + PUBLISHED_BY_CREATOR_MS : now, PAGE);
+    const rows = page.filter((row) => row.readyAt <= now);
+    if (rows.length === 0) {
+      return { stale: false, more: false, nextAt: await deps.ledger.nextActionAt(), ahead };
+    }
 
     const unpublished = await worthPublishing(rows);
     const answers = await deps.queue.publish(unpublished.map((row) => row.message));
@@ -197,9 +216,9 @@ export function recoveryActor(
         until: now + Math.min(LOOK_AGAIN_MS * 2 ** row.looks, LOOK_AGAIN_AT_MOST_MS),
       })),
     );
-    const more = rows.length === PAGE && full.size === 0;
+    const more = page.length === PAGE && full.size === 0;
     const nextAt = full.size > 0 ? null : await deps.ledger.nextActionAt();
-    return { stale: !current, more, nextAt };
+    return { stale: !current, more, nextAt, ahead };
   }
 
   /** Rows never published, and published ones whose queue holds nothing any more. */

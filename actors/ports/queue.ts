@@ -44,8 +44,11 @@ export interface Queue {
     onDeliveries: (deliveries: readonly Delivery[]) => void,
   ): Promise<Subscription>;
   depth(): Promise<readonly QueueDepth[]>;
-  /** Calls back when a type's queue ran empty or was made anew: rows that were `full` or lost can be published. */
-  onDrained(listener: (jobType: string) => void): () => void;
+  /**
+   * Calls back when there is room again for a type whose messages were answered `full` ("room"), and when its
+   * queue or its first consumer is new, so that messages may have been lost or unroutable before ("new").
+   */
+  onDrained(listener: (jobType: string, why: "room" | "new") => void): () => void;
 }
 
 /** Reports and log lines on their way to the tracker, each acknowledged after its effect is committed. */

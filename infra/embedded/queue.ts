@@ -5,8 +5,10 @@
 import type { JobMessage } from "../../actors/domain/message.ts";
 import type { Delivery, PublishAnswer, Queue, QueueDepth, Subscription } from "../../actors/ports/queue.ts";
 
-/** Messages a type's list holds at most: enough to keep any worker busy between two looks of recovery. */
-export const QUEUE_BOUND = 20_000;
+/** Messages a type's list holds at most: some 25 MB, and seconds of work for the fastest worker. */
+export const QUEUE_BOUND = 50_000;
+/** Room is announced when no more than this share is left: what is still waiting is then read again in vain. */
+const DRAINED_SHARE = 1 / 16;
 
 interface Consumer {
   readonly onDeliveries: (deliveries: readonly Delivery[]) => void;
@@ -55,8 +57,8 @@ class TypeQueue {
   readonly waiting = new MessageList();
   readonly consumers: Consumer[] = [];
   unacknowledged = 0;
-  /** A publisher was sent away since it last drained. */
-  turnedAway = false;
+  /** Why a publisher was sent away since it last drained. */
+  turnedAway: "full" | "unroutable" | null = null;
   nextConsumer = 0;
 
   constructor(readonly jobType: string, readonly pool: string | null) {}
@@ -66,7 +68,7 @@ export class EmbeddedQueue implements Queue {
   readonly #queues = new Map<string, TypeQueue>();
   /** (occurrence, token) of every message that waits or is unacknowledged. */
   readonly #known = new Set<string>();
-  readonly #drainListeners = new Set<(jobType: string) => void>();
+  readonly #drainListeners = new Set<(jobType: string, why: "room" | "new") => void>();
 
   constructor(private readonly bound: number = QUEUE_BOUND) {}
 
@@ -77,11 +79,11 @@ export class EmbeddedQueue implements Queue {
       const key = keyOf(message);
       if (this.#known.has(key)) return "accepted";
       if (queue.consumers.length === 0) {
-        queue.turnedAway = true;
+        queue.turnedAway = "unroutable";
         return "unroutable";
       }
       if (queue.waiting.length >= this.bound) {
-        queue.turnedAway = true;
+        queue.turnedAway = "full";
         return "full";
       }
       this.#known.add(key);
@@ -108,7 +110,7 @@ export class EmbeddedQueue implements Queue {
       queue.consumers.push(consumer);
       this.#deliver(queue);
     }
-    if (queues.some((queue) => queue.turnedAway)) this.#drained(queues);
+    for (const queue of queues) if (queue.turnedAway === "unroutable") this.#drained(queue, "new");
     return Promise.resolve({
       setPrefetch: (count) => {
         consumer.prefetch = count;
@@ -139,7 +141,7 @@ export class EmbeddedQueue implements Queue {
     );
   }
 
-  onDrained(listener: (jobType: string) => void): () => void {
+  onDrained(listener: (jobType: string, why: "room" | "new") => void): () => void {
     this.#drainListeners.add(listener);
     return () => this.#drainListeners.delete(listener);
   }
@@ -164,8 +166,8 @@ export class EmbeddedQueue implements Queue {
       for (const held of taken) consumer.held.add(held);
       consumer.onDeliveries(taken.map((held) => this.#delivery(queue, consumer, held)));
     }
-    if (queue.turnedAway && queue.waiting.length * 2 <= this.bound && queue.consumers.length > 0) {
-      this.#drained([queue]);
+    if (queue.turnedAway === "full" && queue.waiting.length <= this.bound * DRAINED_SHARE) {
+      this.#drained(queue, "room");
     }
   }
 
@@ -192,10 +194,9 @@ export class EmbeddedQueue implements Queue {
     queue.waiting.putBack(held);
   }
 
-  #drained(queues: readonly TypeQueue[]): void {
-    for (const queue of queues) queue.turnedAway = false;
-    const [first] = queues;
-    if (first !== undefined) { for (const listener of [...this.#drainListeners]) listener(first.jobType); }
+  #drained(queue: TypeQueue, why: "room" | "new"): void {
+    queue.turnedAway = null;
+    for (const listener of [...this.#drainListeners]) listener(queue.jobType, why);
   }
 }
 
