@@ -18,6 +18,8 @@ export class Attempt implements RunningJob {
   sent = false;
   /** Monotonic moment at which its code was known to run. */
   startedAt: number | null = null;
+  /** Its time limit counts. */
+  limited = false;
   abort: Abort | null = null;
   /** What nobody caught: it has failed by this, whatever `run` does afterwards. */
   fault: Extract<Outcome, { kind: "failed" }> | null = null;
@@ -29,8 +31,8 @@ export class Attempt implements RunningJob {
   readonly #watchers: (() => void)[] = [];
 
   constructor(
-    /** Unique among the attempts that run in this pool now. */
-    readonly id: number,
+    /** Unique among the attempts in this pool now. A new one each time it is placed again. */
+    public id: number,
     readonly type: JobType,
     readonly request: AttemptRequest,
     readonly listener: AttemptListener,

@@ -1,38 +1,65 @@
-/** The Web Workers of one job type, and the attempts that wait for one of them. */
+/**
+ * The Web Workers of one job type, and the attempts that wait for one of them.
+ *
+ * Lanes are spread evenly over the threads, which start one by one while none is idle. Runs that take next to no
+ * time are the exception: they go to as many threads as there are cores, so that many travel in one message; the
+ * work of handing them over is larger than theirs. What is sent to a thread that turns out to be stuck is taken back
+ * and placed anew, so being behind a slow run costs some 20 ms.
+ */
 import type { Attempt } from "./attempt.ts";
 import type { JobType } from "./job_types.ts";
 import type { Thread } from "./thread.ts";
 
+const QUICK_MS = 2;
+/** How much one run counts in the average. */
+const WEIGHT = 1 / 16;
+
 export class Crew {
   readonly threads: Thread[] = [];
   readonly #waiting: Attempt[] = [];
-  /** Lanes spread evenly. */
-  readonly #capacity: number;
+  #averageMs = 0;
 
-  constructor(readonly type: JobType, private readonly startThread: (capacity: number) => Thread) {
-    const { maxParallelJobs, threads } = type.offer;
-    this.#capacity = type.offer.isolation === "lane" ? Math.ceil(maxParallelJobs / threads) : 1;
+  constructor(readonly type: JobType, private readonly startThread: (capacity: number) => Thread) {}
+
+  /** An attempt has run for so long. */
+  ran(durationMs: number): void {
+    this.#averageMs += (durationMs - this.#averageMs) * WEIGHT;
   }
 
   /** Into the least busy thread that has room, else into a new one, else into the queue. Throws when none starts. */
   place(attempt: Attempt): void {
+    const { maxParallelJobs: lanes, threads: most, isolation } = this.type.offer;
+    const quick = isolation === "lane" && this.#averageMs < QUICK_MS;
+    const width = quick ? Math.min(most, navigator.hardwareConcurrency) : most;
+    const room = isolation !== "lane" ? 1 : quick ? lanes : Math.ceil(lanes / most);
     let best: Thread | undefined;
+    let usable = 0;
+    let loading = false;
     for (const thread of this.threads) {
-      if (thread.hasRoom && (best === undefined || thread.attempts.size < best.attempts.size)) best = thread;
+      if (thread.stuck) continue;
+      if (!thread.ready) loading = true;
+      const fits = thread.free > 0 && thread.attempts.size < room;
+      if (fits && (best === undefined || isBetter(thread, best))) best = thread;
+      if (++usable === width) break;
     }
-    if (best === undefined && this.threads.length < this.type.offer.threads) {
-      best = this.startThread(this.#capacity);
-      this.threads.push(best);
+    const busy = best === undefined || best.attempts.size > 0 && !loading;
+    if (busy && usable < width && this.threads.length < most) {
+      const started = this.startThread(isolation === "lane" ? lanes : 1);
+      this.threads.push(started);
+      best ??= started;
     }
+    best ??= this.threads.find((thread) => thread.free > 0 && thread.attempts.size < room);
     if (best === undefined) this.#waiting.push(attempt);
     else best.take(attempt);
   }
 
-  /** The thread takes nothing new: another may start in its place. */
-  remove(thread: Thread): void {
-    thread.draining = true;
-    const at = this.threads.indexOf(thread);
-    if (at >= 0) this.threads.splice(at, 1);
+  /** Attempts that could go to a thread that is not stuck. */
+  roomElsewhere(): number {
+    const { maxParallelJobs: lanes, threads: most, isolation } = this.type.offer;
+    const share = isolation === "lane" ? Math.ceil(lanes / most) : 1;
+    const notStuck = this.threads.filter((thread) => !thread.stuck);
+    const taken = notStuck.reduce((sum, thread) => sum + Math.min(share, thread.attempts.size), 0);
+    return (most - this.threads.length + notStuck.length) * share - taken;
   }
 
   get anyWaiting(): boolean {
@@ -44,8 +71,21 @@ export class Crew {
     return this.#waiting.splice(0);
   }
 
+  /** The thread takes nothing new: another may start in its place. */
+  remove(thread: Thread): void {
+    thread.draining = true;
+    const at = this.threads.indexOf(thread);
+    if (at >= 0) this.threads.splice(at, 1);
+  }
+
   forget(attempt: Attempt): void {
     const at = this.#waiting.indexOf(attempt);
     if (at >= 0) this.#waiting.splice(at, 1);
   }
+}
+
+/** One that has loaded its job file before one that has not, then the less busy. */
+function isBetter(thread: Thread, than: Thread): boolean {
+  if (thread.ready !== than.ready) return thread.ready;
+  return thread.attempts.size < than.attempts.size;
 }

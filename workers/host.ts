@@ -12,6 +12,7 @@ import {
   GUEST_READY,
   type GuestSpec,
   type HostNews,
+  type MOVED,
   RECORD_SEPARATOR,
 } from "./protocol.ts";
 
@@ -22,6 +23,8 @@ interface Thread {
   readonly known: Int32Array;
   /** Messages it has not answered. While there are some, the shared memory is watched. */
   unanswered: number;
+  /** The pool knows that it does not answer. */
+  silenceTold: boolean;
 }
 
 const WATCH_MS = 10;
@@ -55,8 +58,8 @@ export async function runHost(memoryLimit: number): Promise<never> {
     if (line[0] === ">") {
       thread.worker.postMessage(rest);
       expectAnswer(thread);
-    } else if (line[0] === "x") {
-      abort(number, thread, rest);
+    } else if (line[0] === "x" || line[0] === "m") {
+      flag(number, thread, rest);
     } else if (line[0] === "-") {
       thread.worker.terminate();
       threads.delete(number);
@@ -73,10 +76,17 @@ export async function runHost(memoryLimit: number): Promise<never> {
       name: spec.jobType,
       deno: { permissions: spec.permissions },
     });
-    const thread = { worker, cells: Cells.of(spec.cells), known: new Int32Array(spec.cells), unanswered: 0 };
+    const thread = {
+      worker,
+      cells: Cells.of(spec.cells),
+      known: new Int32Array(spec.cells),
+      unanswered: 0,
+      silenceTold: false,
+    };
     threads.set(number, thread);
     worker.onmessage = (event: MessageEvent) => {
       thread.unanswered = 0;
+      thread.silenceTold = false;
       if (event.data === GUEST_READY) {
         worker.postMessage(thread.cells.memory);
         tell(["ready", number]);
@@ -89,11 +99,12 @@ export async function runHost(memoryLimit: number): Promise<never> {
     };
   }
 
-  function abort(number: number, thread: Thread, rest: string): void {
+  function flag(number: number, thread: Thread, rest: string): void {
     const [cell, id, code, ...item] = rest.split(" ");
-    if (!thread.cells.abort(Number(cell), Number(id), code as AbortCode)) {
+    if (!thread.cells.flag(Number(cell), Number(id), code as AbortCode | typeof MOVED)) {
       tell(["revoked", number, Number(id)]);
     }
+    if (item.length === 0) return;
     thread.worker.postMessage(`[${item.join(" ")}]`);
     expectAnswer(thread);
   }
@@ -119,7 +130,8 @@ export async function runHost(memoryLimit: number): Promise<never> {
         thread.known[cell] = id;
         ids.push(id);
       }
-      if (ids.length === 0) continue;
+      if (ids.length === 0 && thread.silenceTold) continue;
+      thread.silenceTold = true;
       news = true;
       tell(["started", number, ids, Date.now()]);
     }

@@ -156,9 +156,8 @@ class WorkerPool implements Pool {
   run(request: AttemptRequest, listener: AttemptListener): RunningJob {
     const type = this.#types.get(request.jobType);
     if (type === undefined) throw new TypeError(`This worker does not offer the job type ${request.jobType}`);
-    do this.#lastId = this.#lastId % IDS + 1; while (this.#attempts.has(this.#lastId));
     const attempt = new Attempt(
-      this.#lastId,
+      this.#nextId(),
       type,
       request,
       listener,
@@ -230,20 +229,40 @@ class WorkerPool implements Pool {
     }
   }
 
+  #nextId(): number {
+    do this.#lastId = this.#lastId % IDS + 1; while (this.#attempts.has(this.#lastId));
+    return this.#lastId;
+  }
+
   #withdraw(thread: Thread): void {
     this.#crewOfType(thread.type).remove(thread);
     for (const attempt of thread.attempts) {
       if (attempt.abort !== null || attempt.startedAt !== null) continue;
-      if (attempt.sent) this.#signal(attempt, "sibling", "Its thread ends because of another attempt");
+      if (attempt.sent) thread.recall(attempt);
       else this.#placeAgain(attempt);
+    }
+  }
+
+  /** A thread does not yield: what was sent there and has not started runs elsewhere, if there is room. */
+  #relieve(thread: Thread): void {
+    thread.stuck = true;
+    let room = this.#crewOfType(thread.type).roomElsewhere();
+    for (const attempt of thread.attempts) {
+      if (room <= 0) return;
+      if (!attempt.sent || attempt.abort !== null || attempt.startedAt !== null) continue;
+      room -= 1;
+      thread.recall(attempt);
     }
   }
 
   #placeAgain(attempt: Attempt): void {
     if (attempt.thread?.ready === false) attempt.failedLoads += 1;
     attempt.thread?.release(attempt, this.#clock.mono());
-    attempt.abort = null;
     attempt.sent = false;
+    // Its old id may still be on its way to a guest.
+    this.#attempts.delete(attempt.id);
+    attempt.id = this.#nextId();
+    this.#attempts.set(attempt.id, attempt);
     this.#place(attempt);
   }
 
@@ -293,6 +312,8 @@ class WorkerPool implements Pool {
   // What guests say
 
   #onEntries(thread: Thread, entries: readonly GuestEntry[]): void {
+    thread.stuck = false;
+    const began: Attempt[] = [];
     for (const entry of entries) {
       if (entry[0] === PONG) thread.pong(entry[1]);
       else if (entry[0] === STRAY) {
@@ -300,9 +321,16 @@ class WorkerPool implements Pool {
       } else {
         const attempt = this.#attempts.get(entry[1]);
         // It may have been placed elsewhere since.
-        if (attempt !== undefined && attempt.thread === thread) this.#onEntry(attempt, entry);
+        if (attempt === undefined || attempt.thread !== thread) {
+          if (entry[0] === REVOKED) thread.clear(entry[1]);
+          continue;
+        }
+        if (entry[0] === STARTED) began.push(attempt);
+        this.#onEntry(attempt, entry);
       }
     }
+    // Not before all is read: most runs are over by now, and a timer costs more than they do.
+    for (const attempt of began) this.#limit(attempt);
   }
 
   #onEntry(
@@ -320,6 +348,7 @@ class WorkerPool implements Pool {
         return attempt.listener.progress(entry[2], entry[3]);
       case COMPLETED: {
         const [, , durationMs, result] = entry;
+        this.#crewOfType(attempt.type).ran(durationMs);
         return this.#end(attempt, attempt.outcome({ kind: "completed", result }, "signal"), durationMs);
       }
       case FAILED: {
@@ -344,18 +373,22 @@ class WorkerPool implements Pool {
     if (attempt.startedAt !== null) return;
     attempt.startedAt = this.#clock.mono();
     attempt.listener.started(at);
+  }
+
+  /** Its time limit counts from here on. */
+  #limit(attempt: Attempt): void {
     const { timeoutMs } = attempt.request;
-    if (timeoutMs === null || attempt.abort !== null) return;
+    if (timeoutMs === null || attempt.abort !== null || attempt.ended || attempt.limited) return;
+    attempt.limited = true;
     attempt.cancelTimer = this.#clock.timer(
       timeoutMs,
       () => this.#abort(attempt, "timeout", `The time limit of ${timeoutMs} ms is reached`),
     );
   }
 
-  /** It was told to end before it started, and never will. */
+  /** It was aborted, or taken back, before it started, and never will on this thread. */
   #revoked(attempt: Attempt): void {
-    if (attempt.startedAt !== null) return;
-    if (attempt.abort?.code === "sibling") this.#placeAgain(attempt);
+    if (attempt.abort === null) this.#placeAgain(attempt);
     else this.#end(attempt, attempt.outcome(null, "signal"));
   }
 
@@ -375,13 +408,17 @@ class WorkerPool implements Pool {
       case "started":
         for (const id of news[2]) {
           const attempt = this.#attempts.get(id);
-          if (attempt?.thread === thread) this.#started(attempt, news[3]);
+          if (attempt?.thread !== thread) continue;
+          this.#started(attempt, news[3]);
+          this.#limit(attempt);
         }
-        return;
+        return this.#relieve(thread);
       case "revoked": {
         const attempt = this.#attempts.get(news[2]);
-        if (attempt?.thread === thread) this.#revoked(attempt);
-        return;
+        if (attempt?.thread !== thread || attempt.startedAt !== null) return;
+        thread.leaveBehind(attempt, this.#clock.mono());
+        if (executor.alone) executor.kill();
+        return this.#revoked(attempt);
       }
       case "terminated":
         this.#leave(thread);

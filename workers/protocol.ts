@@ -11,6 +11,7 @@
  *   `+3 {GuestSpec}`             start thread 3
  *   `>3 [item, …]`               hand this text to the guest of thread 3
  *   `x3 cell id code [id,…]`     abort an attempt: raise the flag in its cell, hand the item to the guest as well
+ *   `m3 cell id moved`           take an attempt back, if it has not started; if it has, nothing happens
  *   `-3`                         terminate thread 3
  * Lines to the pool begin with RS (RFC 7464), so that anything else on stdout is known for noise:
  *   `3 [entry, …]`               the guest's text
@@ -36,9 +37,12 @@ export interface GuestSpec {
 /** First character of each line to the pool. */
 export const RECORD_SEPARATOR = "\x1e";
 
-/** Why an attempt is aborted, as the shared memory has it. */
+/** Why an attempt is aborted, as the guest and the shared memory have it. */
 export const ABORT_CODES = ["timeout", "cancelled", "lease-lost", "stopping", "sibling", "fault"] as const;
 export type AbortCode = (typeof ABORT_CODES)[number];
+/** A flag that stops an attempt from starting and is nothing to one that runs. */
+export const MOVED = "moved";
+const FLAG_CODES: readonly (AbortCode | typeof MOVED)[] = [...ABORT_CODES, MOVED];
 
 /** pool → guest, told apart by length: an attempt, an abort, a ping. */
 export type GuestItem =
@@ -65,7 +69,7 @@ export const PROGRESS = 4;
 export const FAULT = 5;
 /** Said or thrown outside of any attempt. */
 export const STRAY = 6;
-/** Aborted before it started: it never will. */
+/** Aborted or taken back before it started: it never will, here. */
 export const REVOKED = 7;
 export const PONG = 8;
 
@@ -106,7 +110,7 @@ export type HostNews =
   | readonly ["ready", thread: number]
   /** The thread is dead: an error at load, or one that its guest could not catch. */
   | readonly ["dead", thread: number, message: string]
-  /** Seen in shared memory while the guest is too busy to say so: these have started. */
+  /** The guest does not answer; seen in shared memory meanwhile: these have started. */
   | readonly ["started", thread: number, ids: readonly number[], at: number]
   | readonly ["revoked", thread: number, id: number]
   | readonly ["terminated", thread: number]
@@ -139,8 +143,8 @@ export class Cells {
   }
 
   /** Host: raises the flag. False when the attempt has neither started nor ended, and so never will start. */
-  abort(cell: number, id: number, code: AbortCode): boolean {
-    Atomics.store(this.#numbers, cell * 3 + 1, ABORT_CODES.indexOf(code));
+  flag(cell: number, id: number, code: AbortCode | typeof MOVED): boolean {
+    Atomics.store(this.#numbers, cell * 3 + 1, FLAG_CODES.indexOf(code));
     Atomics.store(this.#numbers, cell * 3, id);
     return Math.abs(Atomics.load(this.#numbers, cell * 3 + 2)) === id;
   }
@@ -159,6 +163,6 @@ export class Cells {
   /** Guest: why this attempt is aborted, or null when it is not. */
   aborted(cell: number, id: number): AbortCode | null {
     if (Atomics.load(this.#numbers, cell * 3) !== id) return null;
-    return ABORT_CODES[Atomics.load(this.#numbers, cell * 3 + 1)] ?? "cancelled";
+    return ABORT_CODES[Atomics.load(this.#numbers, cell * 3 + 1)] ?? null;
   }
 }

@@ -2,11 +2,13 @@
 import type { Attempt } from "./attempt.ts";
 import type { Executor } from "./executor.ts";
 import type { JobType } from "./job_types.ts";
-import type { AbortCode, GuestItem } from "./protocol.ts";
+import { type AbortCode, type GuestItem, MOVED } from "./protocol.ts";
 
 export class Thread {
   /** The job file is loaded. Until then nothing is sent. */
   ready = false;
+  /** Its code does not yield: what is sent there waits. */
+  stuck = false;
   /** Takes no new attempt: it is about to be ended. */
   draining = false;
   /** Terminated, or its host is gone. */
@@ -17,6 +19,8 @@ export class Thread {
   #unsent: Attempt[] = [];
   #unsentPings: number[] = [];
   readonly #freeCells: number[];
+  /** Attempts that left before the guest came to them: their cells are free when it has. */
+  readonly #leftBehind = new Map<number, number>();
   readonly #pings = new Map<number, (answered: boolean) => void>();
   #lastPing = 0;
 
@@ -24,7 +28,7 @@ export class Thread {
     readonly number: number,
     readonly type: JobType,
     readonly executor: Executor,
-    /** Attempts it may hold at once. */
+    /** Attempts it can hold at once. */
     readonly capacity: number,
     startedAt: number,
   ) {
@@ -32,20 +36,23 @@ export class Thread {
     this.idleSince = startedAt;
   }
 
-  get hasRoom(): boolean {
-    return !this.draining && this.attempts.size < this.capacity;
+  /** Cells that an attempt can be put into. */
+  get free(): number {
+    return this.#freeCells.length;
   }
 
-  /** Puts an attempt into a free cell. The caller has seen that there is room. */
+  /** Puts an attempt into a free cell. Throws when there is none. */
   take(attempt: Attempt): void {
+    const cell = this.#freeCells.pop();
+    if (cell === undefined) throw new RangeError(`Thread ${this.number} has no free cell`);
     attempt.thread = this;
-    attempt.cell = this.#freeCells.pop() ?? 0;
+    attempt.cell = cell;
     this.attempts.add(attempt);
     this.#unsent.push(attempt);
     this.executor.planFlush(this);
   }
 
-  /** The attempt is no longer here. */
+  /** The attempt is no longer here, and the guest knows. */
   release(attempt: Attempt, now: number): void {
     if (!this.attempts.delete(attempt)) return;
     attempt.thread = null;
@@ -54,12 +61,37 @@ export class Thread {
     if (!attempt.sent) this.#unsent = this.#unsent.filter((one) => one !== attempt);
   }
 
+  /**
+   * The attempt is no longer here, but the guest has yet to come across it and see its flag. A new attempt in that
+   * cell could be aborted before, which would take the flag down: so the cell stays taken until then.
+   */
+  leaveBehind(attempt: Attempt, now: number): void {
+    if (!this.attempts.delete(attempt)) return;
+    attempt.thread = null;
+    this.#leftBehind.set(attempt.id, attempt.cell);
+    this.idleSince = now;
+  }
+
+  /** The guest came across an attempt that was left behind. */
+  clear(id: number): void {
+    const cell = this.#leftBehind.get(id);
+    if (cell === undefined) return;
+    this.#leftBehind.delete(id);
+    this.#freeCells.push(cell);
+  }
+
   /** Raises the flag of an attempt that was sent, and tells the guest. */
   abort(attempt: Attempt, code: AbortCode, message: string): void {
     this.executor.flush();
     this.executor.send(
       `x${this.number} ${attempt.cell} ${attempt.id} ${code} ${JSON.stringify([attempt.id, code, message])}`,
     );
+  }
+
+  /** Takes back an attempt that was sent, if it has not started. The answer is the news `revoked`, or none. */
+  recall(attempt: Attempt): void {
+    this.executor.flush();
+    this.executor.send(`m${this.number} ${attempt.cell} ${attempt.id} ${MOVED}`);
   }
 
   /** Resolves with whether the guest answered before the timer expired. False when the thread goes. */
