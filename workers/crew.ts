@@ -2,8 +2,8 @@
  * The Web Workers of one job type, and the attempts that wait for one of them.
  *
  * Lanes are spread evenly over the threads, which start one by one while none is idle. Runs that take next to no
- * time are the exception: they go to as many threads as there are cores, so that many travel in one message; the
- * work of handing them over is larger than theirs. What is sent to a thread that turns out to be stuck is taken back
+ * time are the exception: they go to as few threads as half the cores, so that many travel in one message; the work
+ * of handing them over is larger than theirs. What is sent to a thread that turns out to be stuck is taken back
  * and placed anew, so being behind a slow run costs some 20 ms.
  */
 import type { Attempt } from "./attempt.ts";
@@ -11,6 +11,8 @@ import type { JobType } from "./job_types.ts";
 import type { Thread } from "./thread.ts";
 
 const QUICK_MS = 2;
+/** The other half of the cores hands attempts over and records what became of them. */
+const QUICK_THREADS = Math.max(1, Math.floor(navigator.hardwareConcurrency / 2));
 /** How much one run counts in the average. */
 const WEIGHT = 1 / 16;
 
@@ -30,7 +32,7 @@ export class Crew {
   place(attempt: Attempt): void {
     const { maxParallelJobs: lanes, threads: most, isolation } = this.type.offer;
     const quick = isolation === "lane" && this.#averageMs < QUICK_MS;
-    const width = quick ? Math.min(most, navigator.hardwareConcurrency) : most;
+    const width = quick ? Math.min(most, QUICK_THREADS) : most;
     const room = isolation !== "lane" ? 1 : quick ? lanes : Math.ceil(lanes / most);
     let best: Thread | undefined;
     let usable = 0;

@@ -172,7 +172,8 @@ function jobType(job: FoundJob, declared: Declaration, options: JobTypeOptions):
     file: job.file,
     folder: job.folder,
     grants,
-    hostKey: isolation === "process" ? `type ${name}` : grantsKey(grants),
+    // A host reads no job folder but the one of its types.
+    hostKey: isolation === "process" ? `type ${name}` : `${job.folder} ${grantsKey(grants)}`,
   };
 }
 

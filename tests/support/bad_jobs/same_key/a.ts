@@ -1,0 +1,3 @@
+import { defineJob } from "milvaion";
+
+export default defineJob({ name: "SendEmail", run: () => {} });

@@ -1,0 +1,1 @@
+throw new TypeError("This file cannot be loaded");

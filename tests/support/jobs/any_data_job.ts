@@ -1,0 +1,4 @@
+/** Declares no schema. */
+import { defineJob } from "milvaion";
+
+export default defineJob({ name: "AnyDataJob", run: (ctx) => ctx.data });

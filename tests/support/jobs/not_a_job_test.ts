@@ -1,0 +1,1 @@
+/** Lies in a job folder and is no job file: discovery leaves tests out. */
