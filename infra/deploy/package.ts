@@ -73,7 +73,7 @@ function packagedConfig(config: DenoConfig): Partial<DenoConfig> {
 function taskFlags(config: DenoConfig): string {
   const command = config.tasks["run"]?.command ?? "";
   const flags = command.slice(command.indexOf("--"), command.indexOf(" main.ts"));
-  return flags.replace(/--allow-run=\S+( -p '[^']*'\))?/, '--allow-run="$app/deno"');
+  return flags.replace(/--allow-run=\$\(.*?'\)/, '--allow-run="$app/deno"');
 }
 
 function stub(version: string, flags: string): string {

@@ -10,6 +10,10 @@ export interface ProgramOptions {
   /** Where its data lies; a new temporary folder by default. */
   readonly dataDir?: string;
   readonly port?: number;
+  /** What to start instead of the `run` task of this repository. */
+  readonly command?: readonly [executable: string, ...args: string[]];
+  /** Passes nothing of this process's environment on. */
+  readonly clearEnv?: boolean;
 }
 
 /** Milliseconds after which waiting for something that never comes gives up. */
@@ -65,8 +69,10 @@ export class Program implements AsyncDisposable {
   static async launch(options: ProgramOptions = {}): Promise<Program> {
     const port = options.port ?? freePort();
     const dataDir = options.dataDir ?? await Deno.makeTempDir({ prefix: "milvaion-test-" });
-    const child = new Deno.Command(Deno.execPath(), {
-      args: [...await taskCommand("run"), ...options.args ?? []],
+    const [executable, ...args] = options.command ?? [Deno.execPath(), ...await taskCommand("run")];
+    const child = new Deno.Command(executable, {
+      args: [...args, ...options.args ?? []],
+      clearEnv: options.clearEnv ?? false,
       cwd: ROOT,
       env: { PORT: String(port), MILVAION_DATA_DIR: dataDir, NO_COLOR: "1", ...options.env },
       stdin: "null",
