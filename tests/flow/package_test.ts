@@ -10,7 +10,8 @@ Deno.test("the package runs README's transcript in an empty home, without Deno o
   try {
     await makePackage(`${home}/milvaion`);
     await using program = await Program.start({
-      command: [`${home}/milvaion`, "run"],
+      // Through sh, which tests may start: a file that was just made has no permission of its own.
+      command: ["sh", `${home}/milvaion`, "run"],
       clearEnv: true,
       env: { HOME: home, PATH: "/usr/bin:/bin" },
       dataDir: `${home}/data`,
