@@ -13,13 +13,15 @@ import type { Thread } from "./thread.ts";
 const QUICK_MS = 2;
 /** The other half of the cores hands attempts over and records what became of them. */
 const QUICK_THREADS = Math.max(1, Math.floor(navigator.hardwareConcurrency / 2));
+/** A type is taken to be slow until some dozens of its runs were quick. */
+const FIRST_AVERAGE_MS = 10;
 /** How much one run counts in the average. */
 const WEIGHT = 1 / 16;
 
 export class Crew {
   readonly threads: Thread[] = [];
   readonly #waiting: Attempt[] = [];
-  #averageMs = 0;
+  #averageMs = FIRST_AVERAGE_MS;
 
   constructor(readonly type: JobType, private readonly startThread: (capacity: number) => Thread) {}
 
