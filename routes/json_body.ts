@@ -65,25 +65,23 @@ function checkHeaders(headers: Headers): void {
 /** Counts what really arrives: Content-Length may be missing, or lie. Null when nothing does. */
 async function readBytes(request: Request): Promise<Uint8Array | null> {
   if (request.body === null) return null;
-  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) {
-    await request.body.cancel();
-    throw tooLarge();
-  }
   const reader = request.body.getReader();
   const chunks: Uint8Array[] = [];
-  let length = 0;
-  for (let read = await reader.read(); !read.done; read = await reader.read()) {
-    length += read.value.length;
+  let length = Number(request.headers.get("content-length") ?? 0) > MAX_BODY_BYTES ? Infinity : 0;
+  for (;;) {
     if (length > MAX_BODY_BYTES) {
-      // Not awaited: whoever sends without end may never notice.
-      void reader.cancel();
-      throw tooLarge();
+      // Not awaited, and whatever comes of it: whoever sends without end may never notice.
+      reader.cancel().catch(() => {});
+      throw problem("body_too_large", `A body has at most ${MAX_BODY_BYTES} bytes.`);
     }
-    chunks.push(read.value);
+    const chunk = await nextChunk(reader);
+    if (chunk === null) break;
+    length += chunk.length;
+    chunks.push(chunk);
   }
-  if (length === 0) return null;
   const [first] = chunks;
-  if (first !== undefined && chunks.length === 1) return first;
+  if (first === undefined || length === 0) return null;
+  if (chunks.length === 1) return first;
   const bytes = new Uint8Array(length);
   let at = 0;
   for (const chunk of chunks) {
@@ -93,10 +91,14 @@ async function readBytes(request: Request): Promise<Uint8Array | null> {
   return bytes;
 }
 
-function tooLarge(): ApiProblem {
-  return problem("body_too_large", `A body has at most ${MAX_BODY_BYTES} bytes.`, {
-    headers: { connection: "close" },
-  });
+/** Null at the end. A client that goes away is no fault of this side. */
+async function nextChunk(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | null> {
+  try {
+    const { done, value } = await reader.read();
+    return done ? null : value;
+  } catch {
+    throw problem("json_invalid", "The body broke off before its end.");
+  }
 }
 
 function decode(bytes: Uint8Array): string {

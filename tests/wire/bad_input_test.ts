@@ -374,6 +374,38 @@ Deno.test("B5 B23 what the server refuses before the API sees it, and TRACE", ()
     assertEquals(await contents(api), before);
   }));
 
+Deno.test("B5 a body without end, or that breaks off, over a real connection", () =>
+  withApi(async (api) => {
+    const answered = Promise.withResolvers<void>();
+    const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
+      const response = await api.api.app.fetch(request);
+      if (request.headers.has("x-breaks-off")) answered.resolve();
+      return response;
+    });
+    const url = `http://127.0.0.1:${server.addr.port}${JOBS}`;
+    const before = await contents(api);
+    try {
+      const large = await fetch(url, {
+        method: "POST",
+        headers: JSON_TYPE,
+        body: new Uint8Array(10_000_000),
+      });
+      assertEquals([large.status, (await large.json()).code], [413, "body_too_large"]);
+      assertMatch(await sendForEver(server.addr.port), /^HTTP\/1.1 413 /);
+
+      const connection = await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
+      const head =
+        `POST ${JOBS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-Breaks-Off: 1\r\n`;
+      await connection.write(new TextEncoder().encode(`${head}Content-Length: 100\r\n\r\n{"displayName":`));
+      connection.close();
+      await answered.promise;
+    } finally {
+      await server.shutdown();
+    }
+    assertEquals(await contents(api), before);
+    assertEquals(api.log.complaints, []);
+  }));
+
 Deno.test("B29 runs that could bury a server are accepted with a warning", () =>
   withApi(async (api) => {
     const { status, body } = await api.post(JOBS, {
@@ -467,6 +499,28 @@ async function exchange(port: number, text: string): Promise<string> {
       received += new TextDecoder().decode(buffer.subarray(0, count));
     }
     return received;
+  } finally {
+    connection.close();
+  }
+}
+
+/** Sends a body without end until the server closes; gives what it answered. */
+async function sendForEver(port: number): Promise<string> {
+  const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+  const head = `POST ${JOBS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;
+  const chunk = new TextEncoder().encode(`10000\r\n${" ".repeat(0x10000)}\r\n`);
+  try {
+    await connection.write(new TextEncoder().encode(`${head}Transfer-Encoding: chunked\r\n\r\n`));
+    const buffer = new Uint8Array(4096);
+    const answered = connection.read(buffer).then((count) =>
+      new TextDecoder().decode(buffer.subarray(0, count ?? 0))
+    );
+    try {
+      for (;;) await connection.write(chunk);
+    } catch {
+      // The server has closed, as it should.
+    }
+    return await answered;
   } finally {
     connection.close();
   }
