@@ -117,6 +117,7 @@ export function jobActor(
         case "ended": {
           granted.onLaneFree(received.durationMs);
           deps.meter.count("attempts_ended_total", 1, { outcome: received.outcome.kind });
+          deps.meter.observe("attempt_duration_seconds", received.durationMs / 1000);
           const report: Report = {
             ...identity,
             jobId: message.jobId,

@@ -16,6 +16,7 @@ import { supervisorActor } from "../../actors/supervisor.ts";
 import { type Adapters, openAdapters } from "../../infra/adapters.ts";
 import { realScheduler } from "../../infra/scheduler.ts";
 import { type Behaviour, completed, InProcessPool, offer } from "./in_process_pool.ts";
+import type { Faults } from "./faulty.ts";
 import { KeptLog, KeptMeter } from "./quiet.ts";
 
 export interface NodeOptions {
@@ -26,6 +27,8 @@ export interface NodeOptions {
   readonly behaviour?: Behaviour;
   readonly leaseMs?: number;
   readonly maxParallelJobs?: number;
+  /** Stand between the actors and their ports: methods of the store, of attempts, queue and due index. */
+  readonly faults?: Faults;
 }
 
 export const DEFAULTS = { maxRetries: 3, baseRetryDelaySeconds: 5, executionTimeoutSeconds: null };
@@ -64,7 +67,7 @@ export class Node {
     const node = new Node(instanceId, clock, random, adapters, pool, system, jobTypes, log, meter);
     system.spawn(
       "supervisor",
-      supervisorActor({ ...adapters, clock, random, log, meter }, {
+      supervisorActor({ ...withFaults(adapters, options.faults), clock, random, log, meter }, {
         instanceId,
         leaseMs: options.leaseMs ?? 15_000,
         api: {
@@ -171,6 +174,24 @@ export class Node {
     await this.adapters.store.close();
     await this.system.stop(0);
   }
+}
+
+function withFaults(adapters: Adapters, faults: Faults | undefined): Adapters {
+  if (faults === undefined) return adapters;
+  const { store } = adapters;
+  return {
+    ...adapters,
+    store: {
+      ...store,
+      ledger: faults.wrap(store.ledger),
+      outcomes: faults.wrap(store.outcomes),
+      lines: faults.wrap(store.lines),
+    },
+    attempts: faults.wrap(adapters.attempts),
+    queue: faults.wrap(adapters.queue),
+    dueIndex: faults.wrap(adapters.dueIndex),
+    leases: faults.wrap(adapters.leases),
+  };
 }
 
 /** Until no message waits and what was written has been committed: commits need a turn of the event loop. */

@@ -1,0 +1,110 @@
+/** What the actors do when a port fails: the walk goes on, nothing is decided twice, nothing is lost. */
+import { assert, assertEquals } from "@std/assert";
+import { ManualClock } from "../../actors/runtime/manual_clock.ts";
+import { Faults } from "../support/faulty.ts";
+import { type Behaviour, completed } from "../support/in_process_pool.ts";
+import { Node, settle } from "../support/node.ts";
+
+const START = Date.UTC(2026, 0, 1, 12, 0, 0, 500);
+
+async function withFaults(
+  work: (node: Node, clock: ManualClock, faults: Faults) => Promise<void>,
+  behaviour: Behaviour = () => ({ afterMs: 0, outcome: completed }),
+): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "milvaion-flow-" });
+  const clock = new ManualClock({ now: START });
+  const faults = new Faults();
+  const node = await Node.start({ folder, clock, faults, behaviour });
+  try {
+    await work(node, clock, faults);
+    await node.stop();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Each second from START on, `count` of them, Completed exactly once. */
+async function assertEachSecondRan(node: Node, jobId: string, count: number): Promise<void> {
+  const found = (await node.occurrences(jobId)).slice(0, count);
+  assertEquals(
+    found.map((one) => one.scheduledFor),
+    Array.from({ length: count }, (_, index) => START + 500 + index * 1000),
+  );
+  assertEquals(found.map((one) => one.status), found.map(() => "Completed"));
+  const runs = node.pool.started.map((one) => `${one.occurrenceId}/${one.token}`);
+  assertEquals(new Set(runs).size, runs.length, "no token ran twice");
+}
+
+const EACH_SECOND = { cronExpression: "* * * * * *", concurrentExecutionPolicy: "Allow" } as const;
+
+for (const fault of ["fails", "fails-afterwards"] as const) {
+  for (const method of ["decide", "claim", "record", "publish", "due", "put", "renewEpoch", "append"]) {
+    Deno.test(`when ${method} ${fault} three times, every due time still runs and completes once`, () =>
+      withFaults(async (node, clock, faults) => {
+        const job = await node.createJob(EACH_SECOND);
+        await clock.advance(1000);
+        faults.plan(method, fault, 3);
+        // Long enough for a claim whose answer was lost to be reaped: a lease and its margin.
+        await clock.advance(60_000);
+        await settle(node.system);
+        await assertEachSecondRan(node, job.id, 20);
+      }));
+  }
+}
+
+Deno.test("a leader whose epoch is another's steps down, and leads again under a higher one", () =>
+  withFaults(async (node, clock) => {
+    const job = await node.createJob(EACH_SECOND);
+    await clock.advance(2000);
+    assertEquals(node.epoch, 1);
+    await node.adapters.store.ledger.raiseEpoch("somebody else", clock.now(), clock.now() + 15_000);
+    await clock.advance(6000);
+    await settle(node.system);
+    assertEquals(node.epoch, 3, "its own next epoch is above the foreign one");
+    const epochs = await node.adapters.store.ledger.epochs(3);
+    assertEquals(epochs.map((one) => one.epoch), [3, 2, 1]);
+    assert(epochs.some((one) => one.refusedWrites > 0), "the refused write is on record");
+    await assertEachSecondRan(node, job.id, 5);
+  }));
+
+Deno.test("a worker that cannot renew its lease ends its run before the lease does, and the run is handed back", () =>
+  withFaults(async (node, clock, faults) => {
+    const job = await node.createJob({});
+    await node.trigger(job.id);
+    await clock.advance(1000);
+    faults.plan("renew", "fails", 100);
+    await clock.advance(12_000);
+    await settle(node.system);
+    const [first] = node.pool.started;
+    assert(first !== undefined);
+    const [occurrence] = await node.occurrences(job.id);
+    assert((occurrence?.token ?? 0) > first.token, "it was handed back and claimed anew");
+    assertEquals(occurrence?.attempt, 1, "the attempt did not count");
+  }, () => ({ afterMs: 3_600_000, outcome: completed })));
+
+Deno.test("a report that cannot be recorded is kept and sent again until it is", () =>
+  withFaults(async (node, clock, faults) => {
+    const job = await node.createJob({});
+    faults.plan("record", "fails", 20);
+    await node.trigger(job.id);
+    await clock.advance(2000);
+    assertEquals((await node.occurrences(job.id)).map((one) => one.status), ["Running"]);
+    await clock.advance(10_000);
+    await settle(node.system);
+    assertEquals((await node.occurrences(job.id)).map((one) => [one.status, one.token]), [["Completed", 1]]);
+  }));
+
+Deno.test("a cancelled queued occurrence never starts; a running one gets its signal through the renewal at the latest", () =>
+  withFaults(async (node, clock) => {
+    const job = await node.createJob({ concurrentExecutionPolicy: "Queue" });
+    const [running = ""] = await node.trigger(job.id);
+    const [queued = ""] = await node.trigger(job.id);
+    await clock.advance(100);
+    const by = { by: "ann", reason: "not needed", requestedAt: clock.now() };
+    await node.adapters.store.outcomes.cancel(queued, by);
+    await node.adapters.store.outcomes.cancel(running, by);
+    await clock.advance(6000);
+    await settle(node.system);
+    assertEquals((await node.occurrences(job.id)).map((one) => one.status), ["Cancelled", "Cancelled"]);
+    assertEquals(node.pool.started.map((one) => one.occurrenceId), [running]);
+  }, () => ({ afterMs: 3_600_000, outcome: completed })));
