@@ -32,15 +32,22 @@ const COLUMNS = `seq, id, terms, origin, status, scheduled_for, created_at, star
   instance, attempt, token, ready_at, result, error, reason, created_reason, cancel, progress_done, progress_total,
   blocked_by, job_data`;
 
-/** Bounds of a walk, all of them always bound: due at or after ?1, before ?2, and before the key (?3, ?4). */
-const WITHIN = "scheduled_for >= ?1 AND scheduled_for < ?2 AND (scheduled_for, seq) < (?3, ?4)";
+const QUEUED = statusNumber("Queued");
+const RUNNING = statusNumber("Running");
+const COMPLETED = statusNumber("Completed");
+
+/** Bounds of a walk: due from ?1 to ?2, and before the key (?3, ?4). One upper bound, so that a page begins there. */
+const WITHIN = "scheduled_for >= ?1 AND scheduled_for <= ?2 AND (scheduled_for < ?3 OR seq < ?4)";
 const NEWEST_FIRST = "ORDER BY scheduled_for DESC, seq DESC LIMIT ?5";
 
 export class EmbeddedHistory implements History {
   readonly #byId: Statement;
   readonly #idOf: Statement;
   readonly #ofJob: Statement;
-  readonly #ofStatus: Statement;
+  readonly #byTime: Statement;
+  readonly #queued: Statement;
+  readonly #running: Statement;
+  readonly #notCompleted: Statement;
   readonly #jobSeq: Statement;
   readonly #atDueTime: Statement;
   readonly #attempts: Statement;
@@ -55,12 +62,13 @@ export class EmbeddedHistory implements History {
     this.#byId = database.prepare(`SELECT ${COLUMNS} FROM occurrences WHERE id = ?`);
     this.#idOf = database.prepare("SELECT id FROM occurrences WHERE seq = ?");
     this.#jobSeq = database.prepare("SELECT seq FROM jobs WHERE id = ?");
-    this.#ofJob = database.prepare(
-      `SELECT ${COLUMNS} FROM occurrences WHERE job = ?6 AND ${WITHIN} ${NEWEST_FIRST}`,
-    );
-    this.#ofStatus = database.prepare(
-      `SELECT ${COLUMNS} FROM occurrences WHERE status = ?6 AND ${WITHIN} ${NEWEST_FIRST}`,
-    );
+    const walk = (condition: string) =>
+      database.prepare(`SELECT ${COLUMNS} FROM occurrences WHERE ${condition} AND ${WITHIN} ${NEWEST_FIRST}`);
+    this.#ofJob = walk("job = ?6");
+    this.#byTime = walk("?6 IS NULL");
+    this.#queued = walk("ended_at IS NULL AND status = ?6");
+    this.#running = walk(`status = ${RUNNING} AND ?6 = ${RUNNING}`);
+    this.#notCompleted = walk(`status > ${COMPLETED} AND status = ?6`);
     this.#atDueTime = database.prepare(
       `SELECT ${COLUMNS} FROM occurrences WHERE job = (SELECT seq FROM jobs WHERE id = ?) AND scheduled_for = ?
          AND twin = 0`,
@@ -79,20 +87,23 @@ export class EmbeddedHistory implements History {
     const { jobId, jobType, statuses } = filter;
     const wanted = statuses === undefined ? null : new Set(statuses.map(statusNumber));
     const from = filter.from ?? 0;
-    const to = filter.to ?? Number.MAX_SAFE_INTEGER;
+    const last = filter.to === undefined ? Number.MAX_SAFE_INTEGER : filter.to - 1;
     const job = jobId === undefined ? null : this.#jobSeq.row(jobId)?.[0];
     if (job === undefined) return { items: [], next: null };
 
+    // Completed ones are most of the table: a walk over all of it, in chunks, passes over the few others.
+    const walked = wanted === null || wanted.has(COMPLETED) ? null : [...wanted];
     const read = (key: string | null, count: number): readonly Row[] => {
-      const bounds = [from, to, ...readKey(key), count] as const;
+      const [keyTime, keySeq] = readKey(key);
+      const bounds = [from, Math.min(last, keyTime), keyTime, keySeq, count] as const;
       if (job !== null) return this.#ofJob.rows(...bounds, job);
-      const walked = wanted === null ? OCCURRENCE_STATUSES.map(statusNumber) : [...wanted];
-      return merge(walked.map((status) => this.#ofStatus.rows(...bounds, status)), count);
+      if (walked === null) return this.#byTime.rows(...bounds, null);
+      return merge(walked.map((status) => this.#walkOf(status).rows(...bounds, status)), count);
     };
     return await collectPage<Row, OccurrenceSummary>({
       limit,
       after,
-      isFiltered: jobType !== undefined || (job !== null && wanted !== null),
+      isFiltered: jobType !== undefined || (wanted !== null && (job !== null || walked === null)),
       read,
       keyOf: (row) => `${row[5]}.${row[0]}`,
       toItem: (row) => {
@@ -147,6 +158,11 @@ export class EmbeddedHistory implements History {
         byStatus: byStatus as Record<OccurrenceStatus, number>,
       };
     });
+  }
+
+  #walkOf(status: number): Statement {
+    if (status === QUEUED) return this.#queued;
+    return status === RUNNING ? this.#running : this.#notCompleted;
   }
 
   #summary(row: Row): OccurrenceSummary {

@@ -6,6 +6,7 @@ import type { Clock } from "../../actors/ports/clock.ts";
 import type { Counters } from "./counters.ts";
 import type { Database, Row, Statement } from "./database.ts";
 import type { GroupCommit } from "./group_commit.ts";
+import type { OccurrenceRows } from "./occurrence_rows.ts";
 import { collectPage, nextTurn } from "./walk.ts";
 
 /** What a definition is, without what is kept in columns of its own. */
@@ -50,6 +51,7 @@ export class JobRows implements JobStore {
     private readonly group: GroupCommit,
     private readonly counters: Counters,
     private readonly clock: Clock,
+    private readonly rows: OccurrenceRows,
     private readonly removeLines: (occurrenceIds: readonly string[]) => Promise<void>,
   ) {
     this.#byId = database.prepare(`${JOBS} WHERE j.id = ? AND j.is_leaving = 0`);
@@ -63,7 +65,7 @@ export class JobRows implements JobStore {
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#forUpdate = database.prepare(
-      `SELECT j.seq, j.version, j.next_due_at, j.decided_until, j.is_active, j.payload, p.data
+      `SELECT j.seq, j.version, j.next_due_at, j.decided_until, j.is_active, j.payload, p.data, j.definition
          FROM jobs j JOIN payloads p ON p.seq = j.payload WHERE j.id = ? AND j.is_leaving = 0`,
     );
     this.#replace = database.prepare(
@@ -86,7 +88,9 @@ export class JobRows implements JobStore {
         WHERE seq > ? AND next_due_at IS NOT NULL AND is_leaving = 0 ORDER BY seq LIMIT ?`,
     );
     this.#active = database.prepare(
-      "SELECT id FROM occurrences WHERE job = ? AND ended_at IS NULL ORDER BY scheduled_for LIMIT 1",
+      // Newest first: what is active stands there, so a long history is walked only when it is to be deleted.
+      `SELECT id FROM occurrences INDEXED BY occurrences_of_job WHERE job = ? AND ended_at IS NULL
+        ORDER BY scheduled_for DESC, twin DESC LIMIT 1`,
     );
     this.#leave = database.prepare("UPDATE jobs SET is_leaving = 1, next_due_at = NULL WHERE seq = ?");
     this.#leaving = database.prepare("SELECT seq FROM jobs WHERE is_leaving = 1");
@@ -148,7 +152,7 @@ export class JobRows implements JobStore {
     return this.group.write((): SaveAnswer => {
       const row = this.#forUpdate.row(job.id);
       if (row === undefined) return { ok: false, reason: "not-found" };
-      const [seq, version, nextDueAt, decidedUntil, wasActive, payload, data] = row;
+      const [seq, version, nextDueAt, decidedUntil, wasActive, payload, data, before] = row;
       if (version !== expectedVersion || Number(decidedUntil) > job.updatedAt) {
         const current = this.#read(job.id);
         return current === null
@@ -173,6 +177,8 @@ export class JobRows implements JobStore {
         Number(seq),
       );
       this.#count(0, Number(saved.isActive) - Number(wasActive));
+      const wasAllow = (JSON.parse(String(before)) as Definition).concurrentExecutionPolicy === "Allow";
+      if (wasAllow && saved.concurrentExecutionPolicy !== "Allow") this.rows.holdFromNow(Number(seq));
       return { ok: true, job: saved };
     });
   }

@@ -115,16 +115,7 @@ export class EmbeddedLedger implements Ledger {
   }
 
   silentAttempts(before: number, limit: number): Promise<readonly SilentAttempt[]> {
-    return this.parts.group.read(() =>
-      this.parts.rows.silent(before, limit).map((one) => ({
-        occurrenceId: one.id,
-        scheduledFor: one.scheduledFor,
-        jobId: one.terms.jobId,
-        token: one.token,
-        instanceId: one.instance === null ? "" : this.parts.terms.instance(one.instance).instanceId,
-        leaseUntil: one.leaseUntil ?? 0,
-      }))
-    );
+    return this.parts.group.read(() => this.parts.rows.silent(before, limit));
   }
 
   reap(

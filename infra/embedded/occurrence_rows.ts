@@ -12,7 +12,7 @@ import {
   ORIGINS,
   statusNumber,
 } from "../../actors/domain/occurrence.ts";
-import type { Recoverable } from "../../actors/ports/store.ts";
+import type { Recoverable, SilentAttempt } from "../../actors/ports/store.ts";
 import type { Counters } from "./counters.ts";
 import type { Database, Row, Statement } from "./database.ts";
 import type { Participant } from "./group_commit.ts";
@@ -22,6 +22,11 @@ import type { Terms, TermsBook } from "./terms.ts";
 const QUEUED = statusNumber("Queued");
 const RUNNING = statusNumber("Running");
 const SKIPPED = statusNumber("Skipped");
+
+/*
+ * Updates are OR FAIL: the table's trigger and OR ABORT together would make SQLite keep a copy of every page that a
+ * statement touches, 4 µs each, to undo a single statement. A call that fails is undone with its transaction.
+ */
 
 /** Who commits also publishes; recovery looks after this long whether that happened, milliseconds. */
 export const PUBLISHED_WITHIN_MS = 10_000;
@@ -37,9 +42,7 @@ export interface Standing {
   readonly terms: Terms;
   readonly scheduledFor: number;
   readonly readyAt: number | null;
-  readonly startedAt: number | null;
   readonly leaseUntil: number | null;
-  readonly instance: number | null;
   readonly cancel: CancelRequest | null;
 }
 
@@ -72,19 +75,17 @@ export interface PastAttempt {
   readonly counts: boolean;
 }
 
-const STANDING = `SELECT seq, id, status, token, attempt, lost, terms, scheduled_for, ready_at, started_at,
-  lease_until, instance, cancel FROM occurrences`;
-
 const MESSAGE_COLUMNS = "seq, id, scheduled_for, terms, token, attempt, job_data";
 
 export class OccurrenceRows implements Participant {
   #lastSeq: number;
   readonly #maxSeq: Statement;
   readonly #find: Statement;
-  readonly #running: Statement;
+  readonly #silent: Statement;
   readonly #insert: Statement;
   readonly #holder: Statement;
   readonly #activeCount: Statement;
+  readonly #holdFromNow: Statement;
   readonly #claim: Statement;
   readonly #renew: Statement;
   readonly #finish: Statement;
@@ -110,42 +111,50 @@ export class OccurrenceRows implements Participant {
     const prepare = (sql: string) => database.prepare(sql);
     this.#maxSeq = prepare("SELECT coalesce(max(seq), 0) FROM occurrences");
     this.#lastSeq = this.#readLastSeq();
-    this.#find = prepare(`${STANDING} WHERE id = ?`);
-    this.#running = prepare(
-      `${STANDING} WHERE status = ${RUNNING} AND lease_until < ? ORDER BY lease_until LIMIT ?`,
+    this.#find = prepare(
+      `SELECT seq, status, token, attempt, lost, terms, scheduled_for, ready_at, lease_until, cancel
+         FROM occurrences WHERE id = ?`,
+    );
+    this.#silent = prepare(
+      `SELECT id, scheduled_for, terms, token, instance, lease_until FROM occurrences
+        WHERE status = ${RUNNING} AND lease_until < ? ORDER BY lease_until LIMIT ?`,
     );
     this.#insert = prepare(
-      `INSERT INTO occurrences (seq, id, job, terms, origin, twin, status, scheduled_for, created_at, ended_at,
+      `INSERT INTO occurrences (seq, id, job, terms, origin, twin, holds_job, status, scheduled_for, created_at, ended_at,
          ready_at, next_action_at, blocked_by, created_reason, reason, job_data)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (job, scheduled_for, twin) DO NOTHING`,
     );
     this.#holder = prepare(
-      `SELECT seq, id FROM occurrences WHERE job = ? AND ended_at IS NULL
+      `SELECT seq, id FROM occurrences WHERE job = ? AND holds_job = 1 AND ended_at IS NULL
         AND NOT (status = ${QUEUED} AND ready_at IS NULL) ORDER BY scheduled_for, seq LIMIT 1`,
     );
     this.#activeCount = prepare(
-      `SELECT count(*) FROM (SELECT 1 FROM occurrences WHERE job = ? AND ended_at IS NULL LIMIT ${
+      `SELECT count(*) FROM
+         (SELECT 1 FROM occurrences WHERE job = ? AND holds_job = 1 AND ended_at IS NULL LIMIT ${
         MAX_WAITING + 1
       })`,
     );
+    this.#holdFromNow = prepare(
+      `UPDATE OR FAIL occurrences INDEXED BY occurrences_of_job SET holds_job = 1 WHERE job = ? AND ended_at IS NULL`,
+    );
     this.#claim = prepare(
-      `UPDATE occurrences SET status = ${RUNNING}, token = ?, attempt = ?, next_action_at = NULL, started_at = ?,
+      `UPDATE OR FAIL occurrences SET status = ${RUNNING}, token = ?, attempt = ?, next_action_at = NULL, started_at = ?,
          lease_until = ?, instance = ?, duration_ms = NULL, reason = NULL, error = NULL, progress_done = NULL,
          progress_total = NULL WHERE seq = ?`,
     );
     this.#renew = prepare(
-      `UPDATE occurrences SET lease_until = ? WHERE id = ? AND token = ? AND status = ${RUNNING} RETURNING cancel`,
+      `UPDATE OR FAIL occurrences SET lease_until = ? WHERE id = ? AND token = ? AND status = ${RUNNING} RETURNING cancel`,
     );
     this.#finish = prepare(
-      `UPDATE occurrences SET status = ?, ended_at = ?, duration_ms = ?, lease_until = NULL, reason = ?, error = ?,
+      `UPDATE OR FAIL occurrences SET status = ?, ended_at = ?, duration_ms = ?, lease_until = NULL, reason = ?, error = ?,
          result = ? WHERE seq = ?`,
     );
     this.#endQueued = prepare(
-      "UPDATE occurrences SET status = ?, ended_at = ?, next_action_at = NULL, reason = ?, cancel = ? WHERE seq = ?",
+      "UPDATE OR FAIL occurrences SET status = ?, ended_at = ?, next_action_at = NULL, reason = ?, cancel = ? WHERE seq = ?",
     );
     this.#requeue = prepare(
-      `UPDATE occurrences SET status = ${QUEUED}, attempt = ?, lost = ?, ready_at = ?, next_action_at = ?, looks = 0,
+      `UPDATE OR FAIL occurrences SET status = ${QUEUED}, attempt = ?, lost = ?, ready_at = ?, next_action_at = ?, looks = 0,
          duration_ms = ?, lease_until = NULL, reason = ?, error = ? WHERE seq = ?`,
     );
     this.#keepAttempt = prepare(
@@ -154,18 +163,18 @@ export class OccurrenceRows implements Participant {
        SELECT seq, token, ?, instance, started_at, ?, ?, ?, ?, ?, progress_done, progress_total
          FROM occurrences WHERE seq = ?`,
     );
-    this.#requestCancel = prepare("UPDATE occurrences SET cancel = ? WHERE seq = ?");
+    this.#requestCancel = prepare("UPDATE OR FAIL occurrences SET cancel = ? WHERE seq = ?");
     this.#progress = prepare(
-      `UPDATE occurrences SET progress_done = ?, progress_total = ?
+      `UPDATE OR FAIL occurrences SET progress_done = ?, progress_total = ?
         WHERE id = ? AND token = ? AND status = ${RUNNING}`,
     );
     this.#firstWaiting = prepare(
-      `SELECT ${MESSAGE_COLUMNS} FROM occurrences WHERE job = ? AND status = ${QUEUED} AND ready_at IS NULL
-        ORDER BY scheduled_for, seq LIMIT 1`,
+      `SELECT ${MESSAGE_COLUMNS} FROM occurrences WHERE job = ? AND holds_job = 1 AND ended_at IS NULL
+        AND status = ${QUEUED} AND ready_at IS NULL ORDER BY scheduled_for, seq LIMIT 1`,
     );
     this.#messageBySeq = prepare(`SELECT ${MESSAGE_COLUMNS} FROM occurrences WHERE seq = ?`);
     this.#ready = prepare(
-      "UPDATE occurrences SET ready_at = ?, next_action_at = ?, looks = 0, reason = NULL WHERE seq = ?",
+      "UPDATE OR FAIL occurrences SET ready_at = ?, next_action_at = ?, looks = 0, reason = NULL WHERE seq = ?",
     );
     this.#toLookAt = prepare(
       `SELECT ${MESSAGE_COLUMNS}, ready_at, looks FROM occurrences WHERE status = ${QUEUED}
@@ -175,11 +184,11 @@ export class OccurrenceRows implements Participant {
       `SELECT min(next_action_at) FROM occurrences WHERE status = ${QUEUED} AND next_action_at IS NOT NULL`,
     );
     this.#postpone = prepare(
-      `UPDATE occurrences SET next_action_at = ?, looks = looks + 1
+      `UPDATE OR FAIL occurrences SET next_action_at = ?, looks = looks + 1
         WHERE id = ? AND status = ${QUEUED} AND next_action_at IS NOT NULL`,
     );
     const want = (more: string) =>
-      `UPDATE occurrences SET next_action_at = ?1, looks = 0 WHERE seq IN (SELECT seq FROM occurrences
+      `UPDATE OR FAIL occurrences SET next_action_at = ?1, looks = 0 WHERE seq IN (SELECT seq FROM occurrences
          WHERE status = ${QUEUED} AND next_action_at > ?1 AND ready_at <= ?1 ${more} LIMIT ?2)`;
     this.#wantPublishing = prepare(want(""));
     this.#wantPublishingOfType = prepare(want("AND terms IN (SELECT seq FROM terms WHERE job_type = ?3)"));
@@ -189,14 +198,33 @@ export class OccurrenceRows implements Participant {
 
   find(id: string): Standing | null {
     const row = this.#find.row(id);
-    return row === undefined ? null : this.#standing(row);
+    if (row === undefined) return null;
+    const [seq, status, token, attempt, lost, terms, scheduledFor, readyAt, leaseUntil, cancel] = row;
+    return {
+      seq: Number(seq),
+      id,
+      status: Number(status),
+      token: Number(token),
+      attempt: Number(attempt),
+      lost: Number(lost),
+      terms: this.terms.get(Number(terms)),
+      scheduledFor: Number(scheduledFor),
+      readyAt: asNumber(readyAt),
+      leaseUntil: asNumber(leaseUntil),
+      cancel: readCancel(cancel ?? null),
+    };
   }
 
-  /** Running ones whose lease ended before, the longest ago first. */
-  silent(before: number, limit: number): readonly Standing[] {
-    return this.#running.rows(Math.min(before, Number.MAX_SAFE_INTEGER), limit).map((row) =>
-      this.#standing(row)
-    );
+  /** Running attempts whose lease ended before, the longest ago first. */
+  silent(before: number, limit: number): readonly SilentAttempt[] {
+    return this.#silent.rows(Math.min(before, Number.MAX_SAFE_INTEGER), limit).map((row) => ({
+      occurrenceId: String(row[0]),
+      scheduledFor: Number(row[1]),
+      jobId: this.terms.get(Number(row[2])).jobId,
+      token: Number(row[3]),
+      instanceId: this.terms.instance(Number(row[4])).instanceId,
+      leaseUntil: Number(row[5]),
+    }));
   }
 
   /** What tells workers of it, as it is now. */
@@ -235,6 +263,7 @@ export class OccurrenceRows implements Participant {
       terms.seq,
       ORIGINS.indexOf(one.origin),
       one.origin === "trigger" ? seq : 0,
+      job.definition.concurrentExecutionPolicy === "Allow" ? 0 : 1,
       isSkipped ? SKIPPED : QUEUED,
       scheduledFor,
       createdAt,
@@ -256,6 +285,11 @@ export class OccurrenceRows implements Participant {
       kind: "run",
       message: this.#toMessage({ id: one.id, scheduledFor, terms, token: 0, attempt: 0 }, one.jobData),
     };
+  }
+
+  /** The job's policy lets no run beside another from now on: what is active counts, whatever it was before. */
+  holdFromNow(job: number): void {
+    this.#holdFromNow.execute(job);
   }
 
   /** Id of the occurrence that holds the job, or null. */
@@ -416,38 +450,6 @@ export class OccurrenceRows implements Participant {
             `Skipped: ${admission.waiting} occurrences already wait for ${admission.because} (policy Queue)`,
         };
     }
-  }
-
-  #standing(row: Row): Standing {
-    const [
-      seq,
-      id,
-      status,
-      token,
-      attempt,
-      lost,
-      terms,
-      scheduledFor,
-      readyAt,
-      startedAt,
-      leaseUntil,
-      instance,
-    ] = row;
-    return {
-      seq: Number(seq),
-      id: String(id),
-      status: Number(status),
-      token: Number(token),
-      attempt: Number(attempt),
-      lost: Number(lost),
-      terms: this.terms.get(Number(terms)),
-      scheduledFor: Number(scheduledFor),
-      readyAt: asNumber(readyAt),
-      startedAt: asNumber(startedAt),
-      leaseUntil: asNumber(leaseUntil),
-      instance: asNumber(instance),
-      cancel: readCancel(row[12] ?? null),
-    };
   }
 
   #messageOf(row: Row): JobMessage {

@@ -52,6 +52,7 @@ export const STORE_MIGRATIONS: readonly Migration[] = [
   );
   CREATE INDEX jobs_due ON jobs (next_due_at) WHERE next_due_at IS NOT NULL;
   CREATE INDEX jobs_of_type ON jobs (job_type);
+  CREATE INDEX jobs_leaving ON jobs (seq) WHERE is_leaving = 1;
 
   CREATE TABLE terms (
     seq INTEGER PRIMARY KEY,
@@ -88,6 +89,8 @@ export const STORE_MIGRATIONS: readonly Migration[] = [
     ended_at INTEGER,
     token INTEGER NOT NULL DEFAULT 0,
     attempt INTEGER NOT NULL DEFAULT 0,
+    -- 1 when the job's policy lets no other run beside it: kept for Skip and Queue only.
+    holds_job INTEGER NOT NULL,
     -- Attempts that ended because their worker was gone.
     lost INTEGER NOT NULL DEFAULT 0,
     ready_at INTEGER,
@@ -110,9 +113,12 @@ export const STORE_MIGRATIONS: readonly Migration[] = [
     job_data TEXT
   );
   CREATE UNIQUE INDEX occurrences_of_job ON occurrences (job, scheduled_for, twin);
-  CREATE INDEX occurrences_by_status ON occurrences (status, scheduled_for);
-  CREATE INDEX occurrences_active ON occurrences (job, scheduled_for) WHERE ended_at IS NULL;
-  CREATE INDEX occurrences_waiting ON occurrences (job, scheduled_for) WHERE status = 0 AND ready_at IS NULL;
+  CREATE INDEX occurrences_by_time ON occurrences (scheduled_for);
+  -- The others are partial, so that a completed run leaves nothing in them.
+  CREATE INDEX occurrences_active ON occurrences (scheduled_for) WHERE ended_at IS NULL;
+  CREATE INDEX occurrences_holding ON occurrences (job, scheduled_for) WHERE holds_job = 1 AND ended_at IS NULL;
+  CREATE INDEX occurrences_running ON occurrences (scheduled_for) WHERE status = 1;
+  CREATE INDEX occurrences_not_completed ON occurrences (status, scheduled_for) WHERE status > 2;
   CREATE INDEX occurrences_to_look_at ON occurrences (next_action_at)
     WHERE status = 0 AND next_action_at IS NOT NULL;
 

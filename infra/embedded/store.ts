@@ -100,7 +100,7 @@ async function assemble(
   const lineGroup = new GroupCommit(logs);
   const lines = new EmbeddedLineStore(logs, lineGroup);
   const ranges = new RangeRows(main);
-  const jobs = new JobRows(main, group, counters, clock, (ids) => lines.remove(ids));
+  const jobs = new JobRows(main, group, counters, clock, rows, (ids) => lines.remove(ids));
   const triggers = new Triggers(main, jobs, rows, terms);
   const outcomes = new EmbeddedOutcomes(main, group, rows, triggers);
   const ledger = new EmbeddedLedger({

@@ -233,6 +233,21 @@ export function ledgerContract(name: string, factory: StoreFactory): void {
     assertEquals([answer.messages.length, answer.skipped], [1, 2]);
   });
 
+  promise("Skip and Queue count the runs that were on before the policy was theirs", async (world) => {
+    for (const concurrentExecutionPolicy of ["Skip", "Queue"] as const) {
+      const job = await world.saved();
+      const message = await world.running(job);
+      await world.store.jobs.update({ ...job, concurrentExecutionPolicy }, 1);
+      const answer = await world.trigger(job);
+      if (concurrentExecutionPolicy === "Skip") {
+        assertEquals(answer, { ok: false, reason: "overlap", occurrenceId: message.occurrenceId });
+      } else {
+        assertEquals(answer.ok && answer.messages.length, 0);
+        assertEquals((await world.record(message, COMPLETED)).released.length, 1);
+      }
+    }
+  });
+
   promise("Queue: one at a time, in the order of the due times", async (world) => {
     const job = await world.saved({ nextDueAt: world.now, concurrentExecutionPolicy: "Queue" });
     await world.lead();
