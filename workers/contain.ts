@@ -19,12 +19,19 @@ export interface ContainmentHooks {
 const REMOVED_GLOBALS = ["Worker", "caches", "BroadcastChannel", "postMessage", "alert", "confirm", "prompt"];
 const REMOVED_FROM_DENO = ["kill", "addSignalListener", "removeSignalListener"];
 
+/** The console's methods that write. `assert` writes when its condition does not hold. */
 const CONSOLE_LEVELS: Readonly<Record<string, LineLevel>> = {
   debug: "info",
   log: "info",
   info: "info",
   dir: "info",
+  dirxml: "info",
   table: "info",
+  group: "info",
+  groupCollapsed: "info",
+  count: "info",
+  timeLog: "info",
+  timeEnd: "info",
   warn: "warn",
   error: "error",
   trace: "error",
@@ -32,10 +39,7 @@ const CONSOLE_LEVELS: Readonly<Record<string, LineLevel>> = {
 
 /** Changes the global scope of this Web Worker. Call it once, before job code is loaded. */
 export function contain(hooks: ContainmentHooks): void {
-  // This thread's own handles: the host's, which carry the protocol, stay open.
-  Deno.stdin.close();
-  Deno.stdout.close();
-
+  redirectOutput(hooks);
   for (const name of REMOVED_GLOBALS) replace(globalThis, name, undefined);
   for (const name of REMOVED_FROM_DENO) replace(Deno, name, undefined);
 
@@ -52,6 +56,9 @@ export function contain(hooks: ContainmentHooks): void {
   for (const [method, level] of Object.entries(CONSOLE_LEVELS)) {
     replace(console, method, (...values: unknown[]) => hooks.said(level, values.map(shown).join(" ")));
   }
+  replace(console, "assert", (condition?: unknown, ...values: unknown[]) => {
+    if (!condition) hooks.said("error", ["Assertion failed", ...values.map(shown)].join(" "));
+  });
 
   // A throw in a timer reaches the error event without its async context, so it is caught here.
   for (const name of ["setTimeout", "setInterval"] as const) {
@@ -77,6 +84,26 @@ export function contain(hooks: ContainmentHooks): void {
     event.preventDefault();
     hooks.uncaught(event.error ?? event.message);
   });
+}
+
+/**
+ * The host's stdin and stdout carry the protocol. Here they are closed, which leaves the host's own handles open, and
+ * what is written, also by way of node:process, becomes lines. (Only node:fs can still write to descriptor 1; such
+ * text lies between two lines of the protocol and is told as noise.)
+ */
+function redirectOutput(hooks: ContainmentHooks): void {
+  const decoder = new TextDecoder();
+  Deno.stdin.close();
+  for (const [stream, level] of [[Deno.stdout, "info"], [Deno.stderr, "error"]] as const) {
+    stream.close();
+    const write = (bytes: Uint8Array): number => {
+      const text = decoder.decode(bytes).trimEnd();
+      if (text !== "") hooks.said(level, text);
+      return bytes.length;
+    };
+    replace(stream, "writeSync", write);
+    replace(stream, "write", (bytes: Uint8Array) => Promise.resolve(write(bytes)));
+  }
 }
 
 function replace(target: object, name: string, value: unknown): void {

@@ -10,6 +10,8 @@ import type { Thread } from "./thread.ts";
 export interface FleetOptions {
   readonly launch: Launch;
   readonly clock: Clock;
+  /** Absolute paths of all job folders: every host can load every job file. */
+  readonly codeFolders: readonly string[];
   readonly heapLimitMb: number;
   readonly memoryLimitMb: number;
   /** An idle thread ends after so many milliseconds; the last one of a type lives ten times as long. */
@@ -77,12 +79,12 @@ export class Fleet {
   }
 
   #startHost(type: JobType, alone: boolean): Executor {
-    const { launch, heapLimitMb, memoryLimitMb, events } = this.options;
+    const { launch, codeFolders, heapLimitMb, memoryLimitMb, events } = this.options;
     const executor = new Executor(type.hostKey, alone, events);
     const command = launch({
       module: "host",
       flags: [
-        ...hostFlags(type.grants, [...SOURCE_FOLDERS, type.folder]),
+        ...hostFlags(type.grants, [...SOURCE_FOLDERS, ...codeFolders]),
         `--v8-flags=--max-old-space-size=${heapLimitMb}`,
       ],
       args: [String(memoryLimitMb * 1024 * 1024)],

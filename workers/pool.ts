@@ -120,6 +120,7 @@ class WorkerPool implements Pool {
     this.#fleet = new Fleet({
       launch,
       clock: options.clock,
+      codeFolders: [...new Set([...jobTypes.values()].map(({ folder }) => folder))],
       heapLimitMb,
       memoryLimitMb: options.hostMemoryLimitMb ?? heapLimitMb * 4,
       idleMs: options.idleMs ?? 60_000,
@@ -322,7 +323,9 @@ class WorkerPool implements Pool {
         const attempt = this.#attempts.get(entry[1]);
         // It may have been placed elsewhere since.
         if (attempt === undefined || attempt.thread !== thread) {
-          if (entry[0] === REVOKED) thread.clear(entry[1]);
+          if (entry[0] === REVOKED && thread.clear(entry[1])) {
+            this.#placeWaiting(this.#crewOfType(thread.type));
+          }
           continue;
         }
         if (entry[0] === STARTED) began.push(attempt);
@@ -438,6 +441,7 @@ class WorkerPool implements Pool {
   #leave(thread: Thread): void {
     this.#crewOfType(thread.type).remove(thread);
     this.#fleet.forget(thread);
+    this.#placeWaiting(this.#crewOfType(thread.type));
   }
 
   #onHostGone(executor: Executor, end: ChildEnd): void {
@@ -454,6 +458,7 @@ class WorkerPool implements Pool {
       this.#log.warn("An executor host died", { pid: executor.pid, how, attempts: attempts.length, said });
       this.#blame(attempts, outOfMemory ? "out-of-memory" : "crashed", `The executor host died (${how})`);
     }
+    for (const { type } of threads) this.#placeWaiting(this.#crewOfType(type));
     this.#startAlone();
   }
 

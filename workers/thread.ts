@@ -72,12 +72,13 @@ export class Thread {
     this.idleSince = now;
   }
 
-  /** The guest came across an attempt that was left behind. */
-  clear(id: number): void {
+  /** The guest came across an attempt that was left behind. True when that has freed its cell. */
+  clear(id: number): boolean {
     const cell = this.#leftBehind.get(id);
-    if (cell === undefined) return;
+    if (cell === undefined) return false;
     this.#leftBehind.delete(id);
     this.#freeCells.push(cell);
+    return true;
   }
 
   /** Raises the flag of an attempt that was sent, and tells the guest. */
