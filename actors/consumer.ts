@@ -6,8 +6,10 @@
  * claim always has a lane. All lanes that came free in one turn of the event loop are filled by one claim.
  */
 import type { JobTypeOffer } from "./domain/job_type.ts";
+import { announceMessages } from "./announce.ts";
 import type { ClaimAnswer } from "./domain/message.ts";
 import type { Attempts } from "./ports/attempts.ts";
+import type { Events } from "./ports/events.ts";
 import type { Delivery, Queue, Subscription } from "./ports/queue.ts";
 import {
   type ActorContext,
@@ -37,6 +39,7 @@ type PrivateMessage =
 export interface ConsumerDeps extends JobDeps {
   readonly queue: Queue;
   readonly attempts: Attempts;
+  readonly events: Events;
   readonly lanes: Lanes;
 }
 
@@ -215,6 +218,7 @@ export function consumerActor(
       context.after("claimAgain", CLAIM_AGAIN_MS, { type: "fill" });
       return mayStop(state);
     }
+    const isWatched = deps.events.wants("occurrenceChanged");
     let granted = 0;
     deliveries.forEach((delivery, index) => {
       const answer = answers.value[index];
@@ -223,6 +227,7 @@ export function consumerActor(
         return;
       }
       granted += 1;
+      if (isWatched) announceMessages(deps, [{ ...delivery.message, attempt: answer.attempt }], "Running");
       start(state, delivery, answer, leaseFrom, context);
     });
     deps.meter.count("attempts_claimed_total", granted, { jobType: offer.name });

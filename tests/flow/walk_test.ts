@@ -173,3 +173,21 @@ Deno.test("stopping hands back what does not end in its grace, uncounted, and it
     assertEquals([occurrence?.status, occurrence?.attempt, occurrence?.token], ["Completed", 1, 2]);
     return next;
   }));
+
+Deno.test("listeners hear of each step of an occurrence, in order", () =>
+  withNode({
+    behaviour: (request) => ({ afterMs: 10, outcome: request.attempt < 2 ? failed("once") : completed }),
+  }, async (node, clock) => {
+    const heard: string[] = [];
+    const end = node.adapters.events.subscribe(["occurrenceChanged", "occurrenceLogged"], (events) => {
+      for (const event of events) heard.push(event.type === "occurrenceChanged" ? event.status : "line");
+    });
+    const job = await node.createJob({});
+    await node.trigger(job.id);
+    await clock.advance(30_000);
+    await settle(node.system);
+    end();
+    const steps = heard.filter((step) => step !== "line");
+    assertEquals(steps, ["Queued", "Running", "Queued", "Running", "Completed"]);
+    assertEquals(heard.length - steps.length, 2, "one line an attempt");
+  }));

@@ -150,7 +150,10 @@ export class Node {
       defaults: DEFAULTS,
     });
     if (!answer.ok) return answer.reason;
-    await publishCommitted({ queue: this.adapters.queue, log: this.log, meter: this.meter }, answer.messages);
+    await publishCommitted(
+      { ...this.adapters, clock: this.clock, log: this.log, meter: this.meter },
+      answer.messages,
+    );
     await settle(this.system);
     return answer.occurrenceIds;
   }
