@@ -5,6 +5,7 @@ import type { Row } from "./main.ts";
 
 const JOBS = new URL("jobs", import.meta.url).pathname;
 const RUNS = 3;
+const QUIET = { MilvaionConfig__Logging__Level: "warn" };
 
 /** The value below which `share` of the sorted values lie. */
 export function percentile(values: readonly number[], share: number): number {
@@ -43,7 +44,7 @@ export async function measureThroughput(lanes: number, budget: number): Promise<
     env: {
       Worker__MaxParallelJobs: String(lanes),
       JobConsumers__SampleJob__MaxParallelJobs: String(lanes),
-      MILVAION_LOG_LEVEL: "warn",
+      ...QUIET,
     },
   });
   const jobId = await createJob(program, {
@@ -79,9 +80,21 @@ export async function measureThroughput(lanes: number, budget: number): Promise<
   };
 }
 
-/** Due time to start of user code for one-shot jobs spread evenly over ten seconds. */
+/** Triggers a job of ClockJob's and gives the milliseconds from sending the request to the start of user code. */
+async function pickUp(program: Program, jobId: string): Promise<number> {
+  const sent = performance.timeOrigin + performance.now();
+  const { body } = await program.post(`/api/v1/jobs/${jobId}/trigger`, {});
+  const occurrence = await program.until(async () => {
+    const answer = await program.get(`/api/v1/occurrences/${body.occurrenceId}`);
+    return answer.body.status === "Completed" && answer.body;
+  }, "it is completed");
+  return occurrence.result - sent;
+}
+
+/** Due time to start of user code for one-shot jobs spread evenly over ten seconds, after one run of the type. */
 export async function measureLateness(): Promise<Row> {
-  await using program = await Program.start({ args: ["--jobs", JOBS], env: { MILVAION_LOG_LEVEL: "warn" } });
+  await using program = await Program.start({ args: ["--jobs", JOBS], env: QUIET });
+  const cold = await pickUp(program, await createJob(program, { jobType: "ClockJob", triggerOnly: true }));
   const count = 1000;
   const first = Date.now() + 6000;
   for (let index = 0; index < count; index += 1) {
@@ -93,30 +106,28 @@ export async function measureLateness(): Promise<Row> {
     "all have run",
   );
   const late = (await program.all("/api/v1/occurrences?status=Completed"))
+    .filter((one) => one.origin === "schedule")
     .map((one) => one.result - Date.parse(one.scheduledFor));
   const [p50, p99] = [percentile(late, 0.5), percentile(late, 0.99)];
   return {
     name: "lateness, 1,000 one-shot jobs over 10 s",
     budget: "p99 ≤ 20 ms",
-    measured: `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
+    measured: `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms (the type's very first run: ${
+      Math.round(cold)
+    } ms)`,
     met: p99 <= 20,
-    figures: { p50, p99, most: Math.max(...late), count: late.length },
+    figures: { p50, p99, most: Math.max(...late), count: late.length, cold },
   };
 }
 
 /** From sending the request to the start of user code, one at a time. */
 export async function measurePickUp(): Promise<Row> {
-  await using program = await Program.start({ args: ["--jobs", JOBS], env: { MILVAION_LOG_LEVEL: "warn" } });
+  await using program = await Program.start({ args: ["--jobs", JOBS], env: QUIET });
   const jobId = await createJob(program, { jobType: "ClockJob", triggerOnly: true });
   const waits: number[] = [];
   for (let index = 0; index < 320; index += 1) {
-    const sent = performance.timeOrigin + performance.now();
-    const { body } = await program.post(`/api/v1/jobs/${jobId}/trigger`, {});
-    const occurrence = await program.until(async () => {
-      const answer = await program.get(`/api/v1/occurrences/${body.occurrenceId}`);
-      return answer.body.status === "Completed" && answer.body;
-    }, "it is completed");
-    if (index >= 20) waits.push(occurrence.result - sent);
+    const wait = await pickUp(program, jobId);
+    if (index >= 20) waits.push(wait);
   }
   const [p50, p99] = [percentile(waits, 0.5), percentile(waits, 0.99)];
   return {
