@@ -13,6 +13,7 @@ import { historyContract, lineStoreContract } from "./history_contract.ts";
 import { jobStoreContract } from "./job_store_contract.ts";
 import { leasesContract } from "./leases_contract.ts";
 import { ledgerContract } from "./ledger_contract.ts";
+import { ledgerModelContract } from "./ledger_model_contract.ts";
 import { outcomesContract } from "./outcomes_contract.ts";
 import { presenceContract } from "./presence_contract.ts";
 import { queueContract } from "./queue_contract.ts";
@@ -34,6 +35,7 @@ const embeddedStore: StoreFactory = async ({ clock, random }) => {
 
 jobStoreContract("embedded", embeddedStore);
 ledgerContract("embedded", embeddedStore);
+ledgerModelContract("embedded", embeddedStore);
 outcomesContract("embedded", embeddedStore);
 historyContract("embedded", embeddedStore);
 lineStoreContract("embedded", embeddedStore);

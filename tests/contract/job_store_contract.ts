@@ -37,6 +37,19 @@ export function jobStoreContract(name: string, factory: StoreFactory): void {
     assertEquals((await world.store.history.counts()).jobs, 1);
   });
 
+  promise("a call that fails harms none that was made beside it", async (world) => {
+    const job = await world.saved();
+    const others = [world.job(), world.job()];
+    const settled = await Promise.allSettled([
+      world.store.jobs.insert(others.slice(0, 1)),
+      world.store.jobs.insert([job]),
+      world.store.jobs.insert(others.slice(1)),
+    ]);
+    assertEquals(settled.map((one) => one.status), ["fulfilled", "rejected", "fulfilled"]);
+    for (const other of others) assertEquals(await world.store.jobs.get(other.id), other);
+    assertEquals((await world.store.history.counts()).jobs, 3);
+  });
+
   promise("saves a change only over the version it was made from", async (world) => {
     const job = await world.saved();
     const changed = { ...job, displayName: "Daily report", jobData: "{}" };

@@ -268,6 +268,21 @@ export function ledgerContract(name: string, factory: StoreFactory): void {
     assertEquals(ran, slots.map((slot) => slot.occurrenceId));
   });
 
+  promise("Queue: nobody is released while any run holds the job", async (world) => {
+    const job = await world.saved();
+    const first = await world.running(job);
+    const second = await world.running(job);
+    await world.store.jobs.update({ ...job, concurrentExecutionPolicy: "Queue" }, 1);
+    const waiting = await world.trigger(job, { count: 2 });
+    assert(waiting.ok);
+    assertEquals((await world.record(first, COMPLETED)).released, []);
+    const [next, last] = waiting.occurrenceIds;
+    const cancelled = await world.cancel(next ?? "");
+    assert(cancelled.ok && cancelled.state === "cancelled");
+    assertEquals(cancelled.record.released, []);
+    assertEquals((await world.record(second, COMPLETED)).released.map((one) => one.occurrenceId), [last]);
+  });
+
   promise("Queue: when too many wait, the next is Skipped and says so", async (world) => {
     const job = await world.saved({ concurrentExecutionPolicy: "Queue" });
     const answer = await world.trigger(job, { count: 1001 });
