@@ -76,6 +76,13 @@ export function contain(hooks: ContainmentHooks): void {
         ...rest,
       ));
   }
+}
+
+/**
+ * From now on an error that nothing catches is news and no longer the end of this Web Worker. Call it when job code
+ * is loaded: an error before that is why it cannot be.
+ */
+export function outlive(hooks: ContainmentHooks): void {
   addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     hooks.uncaught(event.reason);

@@ -5,7 +5,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { Allowance } from "./allowance.ts";
-import { contain } from "./contain.ts";
+import { contain, type ContainmentHooks, outlive } from "./contain.ts";
 import { InvalidJobData, Job, PermanentJobError, RetryLater } from "./handler.ts";
 import { clampText, errorReport, LINE_LIMIT, resultText } from "./limits.ts";
 import {
@@ -46,7 +46,7 @@ const voice = new Voice(post);
 const strays = new Allowance(STRAYS_AT_ONCE, 1);
 let cells = Cells.of(0);
 
-contain({
+const hooks: ContainmentHooks = {
   exited: (error) => fault("exited", error),
   uncaught: (error) => fault("unhandled", error),
   said(level, text) {
@@ -54,7 +54,8 @@ contain({
     if (attempt === undefined) stray(text);
     else attempt.line(level, text);
   },
-});
+};
+contain(hooks);
 
 /** Serves attempts with this job for as long as the thread lives. Called once, by the thread's main module. */
 export function serve(job: unknown): void {
@@ -63,6 +64,7 @@ export function serve(job: unknown): void {
     if (typeof event.data === "string") receive(job, JSON.parse(event.data));
     else cells = new Cells(event.data);
   });
+  outlive(hooks);
   post(GUEST_READY);
 }
 

@@ -10,10 +10,8 @@ import type { Thread } from "./thread.ts";
 export interface FleetOptions {
   readonly launch: Launch;
   readonly clock: Clock;
-  /** Absolute paths of all job folders: every host can load every job file. */
-  readonly codeFolders: readonly string[];
   readonly heapLimitMb: number;
-  readonly memoryLimitMb: number;
+  readonly hostMemoryLimitMb: number;
   /** An idle thread ends after so many milliseconds; the last one of a type lives ten times as long. */
   readonly idleMs: number;
   readonly events: ExecutorEvents;
@@ -30,6 +28,7 @@ export class Fleet {
   readonly executors = new Set<Executor>();
   readonly #loading = new Map<Thread, () => void>();
   #lastThread = 0;
+  #stopped = false;
   #cancelSweep: (() => void) | null = null;
 
   constructor(private readonly options: FleetOptions) {}
@@ -49,7 +48,7 @@ export class Fleet {
     this.#loading.get(thread)?.();
     this.#loading.delete(thread);
     thread.ready = true;
-    this.#planSweep();
+    if (!this.#stopped) this.#planSweep();
   }
 
   /** The thread is no more. A host without threads ends. */
@@ -72,6 +71,7 @@ export class Fleet {
 
   /** Kills every host and waits until they are gone. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     this.#cancelSweep?.();
     const all = [...this.executors];
     for (const executor of all) executor.kill();
@@ -79,15 +79,15 @@ export class Fleet {
   }
 
   #startHost(type: JobType, alone: boolean): Executor {
-    const { launch, codeFolders, heapLimitMb, memoryLimitMb, events } = this.options;
+    const { launch, heapLimitMb, hostMemoryLimitMb, events } = this.options;
     const executor = new Executor(type.hostKey, alone, events);
     const command = launch({
       module: "host",
       flags: [
-        ...hostFlags(type.grants, [...SOURCE_FOLDERS, ...codeFolders]),
+        ...hostFlags(type.grants, [...SOURCE_FOLDERS, type.folder]),
         `--v8-flags=--max-old-space-size=${heapLimitMb}`,
       ],
-      args: [String(memoryLimitMb * 1024 * 1024)],
+      args: [String(hostMemoryLimitMb * 1024 * 1024)],
     });
     executor.start((childEvents) => new Child(command, type.grants.env, childEvents));
     this.executors.add(executor);

@@ -174,6 +174,16 @@ Deno.test("a host killed from outside: the one attempt in it has crashed, and th
   });
 });
 
+Deno.test("Ctrl-C and SIGTERM, which reach the whole process group, end no host", async () => {
+  await withPool({}, async (pool) => {
+    const kept = misbehave(pool, "sleep", { ms: 300 });
+    await kept.started;
+    const [host] = await hostsOf(Deno.pid);
+    await shell(`kill -INT ${host}; kill -TERM ${host}`);
+    assertEquals((await kept.ended).kind, "completed");
+  });
+});
+
 Deno.test("no host outlives its parent, however it dies and whatever job code does", async () => {
   const parent = new Deno.Command(Deno.execPath(), {
     args: [

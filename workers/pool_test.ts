@@ -185,6 +185,62 @@ Deno.test("offers say what job file and configuration decide, the configuration 
   });
 });
 
+Deno.test("a job file may lie anywhere: it imports milvaion by name and its own helpers by path", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.mkdir(`${folder}/lib`);
+    await Deno.writeTextFile(
+      `${folder}/lib/greet.ts`,
+      "export const greet = (name: string) => `Hi ${name}`;",
+    );
+    await Deno.writeTextFile(
+      `${folder}/greet_job.ts`,
+      `import { defineJob, z } from "milvaion";
+       import { greet } from "./lib/greet.ts";
+       export default defineJob({
+         name: "GreetJob",
+         data: z.object({ name: z.string() }),
+         run: ({ data, log, progress, signal }) => {
+           signal.throwIfAborted();
+           progress(1, 1);
+           log.info("Greeting");
+           return greet(data.name);
+         },
+       });`,
+    );
+    await withPool({ jobFolders: [folder, supportFolder("jobs")] }, async (pool) => {
+      const greeted = attempt(pool, "GreetJob", { name: "Ada" });
+      assertEquals(await greeted.ended, { kind: "completed", result: '"Hi Ada"' });
+      assertEquals(greeted.lines[0]?.message, "Greeting");
+      assertEquals((await attempt(pool, "AnyDataJob", {}).ended).kind, "completed");
+      assertEquals((await misbehave(pool, "sleep").ended).kind, "completed");
+      assertEquals(pool.figures().hosts, 2, "types of one folder with equal permissions share a host");
+    });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("a job file that changed and no longer loads fails its attempts with the reason", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const file = `${folder}/frail_job.ts`;
+    await Deno.writeTextFile(
+      file,
+      `import { defineJob } from "milvaion"; export default defineJob({ name: "FrailJob", run: () => 1 });`,
+    );
+    await withPool({ jobFolders: [folder] }, async (pool) => {
+      await Deno.writeTextFile(file, "throw new Error('broken by an edit');\nexport default 0;");
+      const outcome = await attempt(pool, "FrailJob", {}).ended;
+      assert(outcome.kind === "failed");
+      assertEquals(outcome.cause, "crashed");
+      assertMatch(outcome.error.message, /broken by an edit/);
+    });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("attempts of one type run at once in as many lanes as it has, and nothing runs before there is work", async () => {
   await withPool({}, async (pool) => {
     assertEquals(pool.figures(), { hosts: 0, threads: 0, busy: 0 });
