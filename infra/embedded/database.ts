@@ -34,6 +34,13 @@ export function isRefusedRow(error: unknown): boolean {
   return code === null || code === SQLITE_CONSTRAINT;
 }
 
+/** Errors of `exec` carry no code in Deno, only SQLite's sentence. */
+function isDamage(error: Error): boolean {
+  const code = sqliteCode(error);
+  return code === SQLITE_CORRUPT || code === SQLITE_NOTADB ||
+    error.message === "file is not a database" || error.message === "database disk image is malformed";
+}
+
 /** Opens the file and migrates it. Throws `DataFolderError`. */
 export function openDatabase(path: string, migrations: readonly Migration[]): Database {
   let database: DatabaseSync | null = null;
@@ -126,8 +133,7 @@ function corrupt(path: string, detail: string, cause?: unknown): DataFolderError
 
 function explained(path: string, error: unknown): unknown {
   if (error instanceof DataFolderError || !(error instanceof Error)) return error;
-  const code = sqliteCode(error);
-  if (code === SQLITE_CORRUPT || code === SQLITE_NOTADB) return corrupt(path, error.message, error);
+  if (isDamage(error)) return corrupt(path, error.message, error);
   return new DataFolderError("not_writable", `Cannot open ${path}: ${error.message}`, { cause: error });
 }
 

@@ -268,6 +268,18 @@ export function ledgerContract(name: string, factory: StoreFactory): void {
     assertEquals(ran, slots.map((slot) => slot.occurrenceId));
   });
 
+  promise("Queue: the one due first goes first, whichever was stored first", async (world) => {
+    const job = await world.saved({ nextDueAt: world.now + 5000, concurrentExecutionPolicy: "Queue" });
+    await world.lead();
+    const running = await world.running(job);
+    const decision = world.decision(job);
+    await world.decide([decision]);
+    const trigger = await world.trigger(job);
+    assert(trigger.ok);
+    const { released } = await world.record(running, COMPLETED);
+    assertEquals(released.map((one) => one.occurrenceId), [...trigger.occurrenceIds]);
+  });
+
   promise("Queue: nobody is released while any run holds the job", async (world) => {
     const job = await world.saved();
     const first = await world.running(job);
