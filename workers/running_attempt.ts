@@ -9,6 +9,9 @@ import type { Voice } from "./voice.ts";
 
 export type AttemptItem = Extract<GuestItem, { readonly length: 9 }>;
 
+/** A flood is marked once a second, or the marks would be a flood of their own. */
+const MARK_EVERY_MS = 1000;
+
 // Taken before job code can change it.
 const now = Date.now;
 
@@ -23,6 +26,7 @@ export class RunningAttempt {
   #faulty = false;
   #sequence = 0;
   #dropped = 0;
+  #droppedSince = 0;
 
   constructor(
     private readonly item: AttemptItem,
@@ -68,10 +72,11 @@ export class RunningAttempt {
     if (!this.#open) return;
     const at = now();
     if (!this.#lines.take(at)) {
+      if (this.#dropped === 0) this.#droppedSince = at;
       this.#dropped += 1;
       return;
     }
-    this.#sayDropped(at);
+    if (at - this.#droppedSince >= MARK_EVERY_MS) this.#sayDropped(at);
     const text = typeof message === "string" ? message : fieldsText(message) ?? String(message);
     this.#say(at, level, clampText(text, LINE_LIMIT), fieldsText(fields));
   }
