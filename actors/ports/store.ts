@@ -53,10 +53,10 @@ export interface JobStore {
   /** Newest first. */
   list(filter: JobFilter, limit: number, after: string | null): Promise<Page<Job>>;
   /**
-   * Replaces the definition when its version is still `expectedVersion`; the new one carries version + 1. Due
-   * times of the version before that have passed undecided up to `job.updatedAt` stay to be decided by it: the
-   * caller gives `nextDueAt` as the first due time of the new version after `updatedAt`, and the store refuses
-   * with version-conflict when the dispatcher decided in between.
+   * Replaces the definition when its version is still `expectedVersion`; the new one carries version + 1 and the
+   * pause as it is stored. `nextDueAt` is the first due time of the new version after `updatedAt`, but a due time
+   * that has come undecided by then stays the next one, so that no change loses a due time; the answer tells.
+   * Refused with version-conflict also when due times after `updatedAt` were decided in between.
    */
   update(job: Job, expectedVersion: number): Promise<SaveAnswer>;
   /** Pause (or resume with null) without touching the version. */
@@ -160,7 +160,11 @@ export interface Ledger {
   wantPublishing(epoch: number, jobType: string | null, now: number): Promise<number>;
   /** Running attempts whose stored lease ended before `before`; the reaper watches them for change. */
   silentAttempts(before: number, limit: number): Promise<readonly SilentAttempt[]>;
-  /** Ends lost attempts whose lease is still the one seen: retry while tries are left, else Failed or Cancelled. */
+  /**
+   * Ends lost attempts whose lease is still the one seen. They run again at once and do not count, for it was not
+   * the job's doing; the third loss of one occurrence makes it Failed with a reason that begins `suspect`. Cancelled
+   * when that was asked for. Null: another instance leads.
+   */
   reap(
     epoch: number,
     lost: readonly SilentAttempt[],
@@ -191,7 +195,7 @@ export interface SilentAttempt {
 
 /** What the tracker's transaction brought about. */
 export interface RecordAnswer {
-  /** Successors released by it (policy Queue), to be published by the caller. */
+  /** What may run now and is to be published by the caller: successors (policy Queue), handed back and lost ones. */
   readonly released: readonly JobMessage[];
   /** The earliest `readyAt` among retries, or null. */
   readonly nextRetryAt: number | null;
@@ -223,10 +227,15 @@ export type CancelAnswer =
 export interface Outcomes {
   /**
    * Applies each report while its token is the newest and the status allows it; decides retries (`jitter` in
-   * [0, 1) spreads them); releases the next Queue run. Idempotent: the same report again changes nothing.
+   * [0, 1) spreads them); releases the next Queue run. Idempotent: the same report again changes nothing. A timed
+   * out attempt is final; one handed back, or failed, while its cancellation is asked for ends as Cancelled.
    */
   record(reports: readonly Report[], now: number, jitter: number): Promise<RecordAnswer>;
   recordProgress(progress: readonly ProgressReport[]): Promise<void>;
+  /**
+   * All items or none. Under Skip, with no run on, the first item runs and the others are stored as Skipped
+   * because of it; under Queue those beyond the bound are.
+   */
   trigger(request: TriggerRequest): Promise<TriggerAnswer>;
   cancel(occurrenceId: string, request: CancelRequest): Promise<CancelAnswer>;
 }
