@@ -1,4 +1,10 @@
-/** One SQLite file: opened for this process alone, synced at each commit, brought to the newest schema. */
+/**
+ * One SQLite file: opened for this process alone and brought to the newest schema.
+ *
+ * Syncing. `synchronous = FULL` would sync the write-ahead log inside each COMMIT and hold the event loop for it.
+ * So COMMIT only writes (NORMAL: SQLite still syncs around its checkpoints and new log headers, which keeps the file
+ * whole), and whoever commits awaits `sync` before it tells anybody: the promise of FULL, off the event loop.
+ */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { DataFolderError } from "./data_folder.ts";
 
@@ -77,7 +83,7 @@ function prepare(database: DatabaseSync, path: string): void {
   database.exec(`
     PRAGMA locking_mode = EXCLUSIVE;
     PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
+    PRAGMA synchronous = NORMAL;
     PRAGMA foreign_keys = OFF;
     PRAGMA trusted_schema = OFF;
     PRAGMA cache_size = -32000;
@@ -139,7 +145,12 @@ function explained(path: string, error: unknown): unknown {
 
 /** The connection to one file. Statements are prepared once and kept by whoever uses them. */
 export class Database {
-  constructor(readonly path: string, private readonly database: DatabaseSync) {}
+  readonly #writeAheadLog: Deno.FsFile;
+
+  constructor(readonly path: string, private readonly database: DatabaseSync) {
+    // SQLite keeps this one file as long as the connection lives: it is rewound, never replaced.
+    this.#writeAheadLog = Deno.openSync(`${path}-wal`);
+  }
 
   /** A statement whose rows come as arrays. */
   prepare(sql: string): Statement {
@@ -152,9 +163,14 @@ export class Database {
     this.database.exec("BEGIN IMMEDIATE");
   }
 
-  /** Returns once the transaction is on the disk. */
+  /** Durable once a `sync` that began afterwards has settled. */
   commit(): void {
     this.database.exec("COMMIT");
+  }
+
+  /** Settles when everything that was committed before the call is on the disk. */
+  sync(): Promise<void> {
+    return this.#writeAheadLog.syncData();
   }
 
   /** Fine when nothing is open. */
@@ -167,6 +183,7 @@ export class Database {
     try {
       this.database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     } finally {
+      this.#writeAheadLog.close();
       this.database.close();
     }
   }

@@ -1,15 +1,20 @@
 /**
  * Many calls, one transaction, one sync.
  *
- * Write calls made while a commit is due are gathered and committed together; each promise settles after COMMIT.
+ * Write calls gather while the group before them is on its way to the disk, are committed together, and their
+ * promises settle once the sync that began after COMMIT is over. So the longer a sync takes, the more share it.
+ *
  * Each call is atomic by itself without savepoints (which would copy every page they touch): when one throws, the
  * transaction is rolled back and the others run again without it. Calls therefore only read and write the database,
  * and what lives beside it (caches, counters) takes part as a `Participant`.
  *
- * A fault of the disk (full, read-only) rejects the whole group, and the next group tries anew.
+ * A fault while writing (a full disk) rejects the whole group, nothing of it is kept, and the next group tries anew.
+ * A sync that fails is another matter: what was committed may or may not be on the disk, and a later sync that
+ * succeeds proves nothing about it. From then on every write is rejected, until the program starts again and reads
+ * what is there.
  */
-import { setImmediate } from "node:timers";
 import { type Database, isRefusedRow } from "./database.ts";
+import { nextTurn } from "./walk.ts";
 
 /** Something that lives beside the database and must follow its transactions. */
 export interface Participant {
@@ -35,20 +40,21 @@ const GROUP_MS = 8;
 
 export class GroupCommit {
   #waiting: Call[] = [];
-  #isScheduled = false;
+  #committing: Promise<void> | null = null;
   #isClosed = false;
+  #syncFault: Error | null = null;
 
   constructor(
     private readonly database: Database,
     private readonly participants: readonly Participant[] = [],
   ) {}
 
-  /** Runs `work` inside the next transaction. Rejects with what it throws, or with what kept the commit. */
+  /** Runs `work` inside the next transaction. Rejects with what it throws, or with what kept it from the disk. */
   write<T>(work: () => T): Promise<T> {
     if (this.#isClosed) return Promise.reject(closed());
     return new Promise<T>((resolve, reject) => {
       this.#waiting.push({ run: work, resolve: resolve as (value: unknown) => void, reject });
-      this.#schedule();
+      this.#committing ??= this.#commitAll();
     });
   }
 
@@ -62,53 +68,66 @@ export class GroupCommit {
     }
   }
 
-  /** Commits what waits; later calls are rejected. */
-  close(): void {
-    if (this.#isClosed) return;
-    while (this.#waiting.length > 0) this.#commitGroup();
+  /** Refuses later calls and settles when those before are on the disk. */
+  async close(): Promise<void> {
     this.#isClosed = true;
+    await this.#committing;
   }
 
-  #schedule(): void {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    setImmediate(() => {
-      this.#isScheduled = false;
-      if (this.#waiting.length > 0) this.#commitGroup();
-      if (this.#waiting.length > 0) this.#schedule();
-    });
+  async #commitAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      // What is called in this turn of the event loop goes together.
+      await nextTurn();
+      await this.#commitGroup();
+    }
+    this.#committing = null;
   }
 
-  #commitGroup(): void {
-    const started = performance.now();
-    const group = this.#waiting;
+  async #commitGroup(): Promise<void> {
+    let calls = this.#waiting;
     this.#waiting = [];
-    let outcomes: readonly Outcome[];
     try {
-      outcomes = this.#runGroup(group, started);
-      this.#waiting = [...group.slice(outcomes.length), ...this.#waiting];
+      if (this.#syncFault !== null) throw this.#syncFault;
+      const outcomes = this.#runGroup(calls);
+      this.#waiting = calls.slice(outcomes.length);
+      calls = calls.slice(0, outcomes.length);
+      await this.#sync();
+      for (const [index, outcome] of outcomes.entries()) {
+        if (outcome.ok) calls[index]?.resolve(outcome.value);
+        else calls[index]?.reject(outcome.error);
+      }
     } catch (error) {
       const failure = new Error(`Cannot commit to ${this.database.path}: ${(error as Error).message}`, {
         cause: error,
       });
-      for (const call of group) call.reject(failure);
-      return;
-    }
-    for (const [index, outcome] of outcomes.entries()) {
-      if (outcome.ok) group[index]?.resolve(outcome.value);
-      else group[index]?.reject(outcome.error);
+      for (const call of calls) call.reject(failure);
     }
   }
 
-  /** Gives an outcome for each call that was reached in time. Throws when nothing could be committed. */
-  #runGroup(group: readonly Call[], started: number): readonly Outcome[] {
+  async #sync(): Promise<void> {
+    try {
+      await this.database.sync();
+    } catch (error) {
+      this.#syncFault = new Error(
+        `the disk failed to keep what was written, start again to see what is there: ${
+          (error as Error).message
+        }`,
+        { cause: error },
+      );
+      throw this.#syncFault;
+    }
+  }
+
+  /** Commits, and gives an outcome for each call that was reached in time. Throws when nothing was committed. */
+  #runGroup(calls: readonly Call[]): readonly Outcome[] {
+    const started = performance.now();
     const refused = new Map<Call, unknown>();
     while (true) {
       const outcomes: Outcome[] = [];
       let current: Call | null = null;
       try {
         this.database.begin();
-        for (const call of group) {
+        for (const call of calls) {
           current = call;
           outcomes.push(
             refused.has(call) ? { ok: false, error: refused.get(call) } : { ok: true, value: call.run() },

@@ -24,7 +24,7 @@ async function within(
   try {
     await body(group, database, witness);
   } finally {
-    group.close();
+    await group.close();
     database.close();
     await Deno.remove(folder, { recursive: true });
   }
@@ -76,8 +76,7 @@ Deno.test("closing commits what waits and refuses what comes after", () =>
   within(async (group, database) => {
     const insert = database.prepare("INSERT INTO t VALUES (?)");
     const written = group.write(() => insert.execute(1));
-    group.close();
-    await written;
+    await Promise.all([group.close(), written]);
     assertEquals(database.prepare("SELECT count(*) FROM t").row()?.[0], 1);
     await assertRejects(() => group.write(() => 1), Error, "closed");
     await assertRejects(() => group.read(() => 1), Error, "closed");

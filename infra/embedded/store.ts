@@ -154,7 +154,7 @@ class EmbeddedStoreParts implements Store {
   readonly lines: LineStore;
   readonly storeId: string;
   readonly #probes: readonly { readonly group: GroupCommit; readonly statement: Statement }[];
-  #isClosed = false;
+  #closing: Promise<void> | null = null;
 
   constructor(
     ports: Ports,
@@ -201,10 +201,12 @@ class EmbeddedStoreParts implements Store {
   }
 
   close(): Promise<void> {
-    if (this.#isClosed) return Promise.resolve();
-    this.#isClosed = true;
-    for (const { database, group } of this.parts.files) {
-      group.close();
+    return this.#closing ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all(this.parts.files.map(({ group }) => group.close()));
+    for (const { database } of this.parts.files) {
       try {
         database.close();
       } catch (error) {
@@ -213,6 +215,5 @@ class EmbeddedStoreParts implements Store {
       }
     }
     this.parts.folder.release();
-    return Promise.resolve();
   }
 }
