@@ -34,6 +34,7 @@ import { startText } from "./infra/start_text.ts";
 import { stopSignal } from "./infra/stop_signal.ts";
 import { hasColors, verbWorld, writeText } from "./infra/terminal.ts";
 import { createApp } from "./routes/app.ts";
+import { runDiscovery } from "./workers/discover.ts";
 import { DiscoveryError } from "./workers/discovery.ts";
 import { runHost } from "./workers/host.ts";
 import type { ConsumerOptions } from "./workers/job_types.ts";
@@ -68,7 +69,7 @@ async function perform(command: Command): Promise<ExitCode> {
     case "version":
       return say(`milvaion ${VERSION} (Deno ${Deno.version.deno})\n`);
     case "host":
-      return await runHost(Number(command.args[0] ?? 0));
+      return await host(command.args);
     case "verb":
       return await runVerb(command.verb, command.given, verbWorld(Deno.env.toObject()));
     case "config print":
@@ -83,6 +84,11 @@ async function perform(command: Command): Promise<ExitCode> {
         return mode.ok ? run(config, log) : fail(EXIT.config, mode.message);
       });
   }
+}
+
+/** A child process of a compiled binary; `deno run` starts the modules themselves. */
+async function host([module, memoryLimit]: readonly string[]): Promise<never> {
+  return module === "discover" ? await runDiscovery() : await runHost(Number(memoryLimit ?? 0));
 }
 
 /** Loads and checks the configuration before anything opens. */

@@ -126,7 +126,9 @@ export function triggerEndpoints(deps: ApiDeps, payloads: Payloads): readonly En
     const { occurrenceIds, messages, replayed } = answer;
     if (!replayed) {
       log.debug("Job triggered", { jobId: id, count: occurrenceIds.length, by: API_USER });
-      announce(job, occurrenceIds, at);
+      // publishCommitted tells of those that can run; these wait for a run before them.
+      const ready = new Set(messages.map((message) => message.occurrenceId));
+      announceWaiting(job, occurrenceIds.filter((one) => !ready.has(one)), at);
       // Committed is accepted: recovery publishes what this does not.
       void publishCommitted(deps, messages);
     }
@@ -147,8 +149,8 @@ export function triggerEndpoints(deps: ApiDeps, payloads: Payloads): readonly En
     return checked;
   }
 
-  function announce(job: Job, occurrenceIds: readonly string[], at: number): void {
-    if (!deps.events.wants("occurrenceChanged")) return;
+  function announceWaiting(job: Job, occurrenceIds: readonly string[], at: number): void {
+    if (occurrenceIds.length === 0 || !deps.events.wants("occurrenceChanged")) return;
     deps.events.publish(occurrenceIds.map((occurrenceId) => ({
       type: "occurrenceChanged",
       occurrenceId,

@@ -14,7 +14,8 @@ export type DiscoveryNews =
   | { readonly kind: "found"; readonly file: string; readonly definition: unknown; readonly schema: unknown }
   | { readonly kind: "refused"; readonly file: string; readonly reason: string };
 
-async function discover(): Promise<void> {
+/** Runs discovery until stdin ends. Does not return: a timer that a job file left behind must not keep this alive. */
+export async function runDiscovery(): Promise<never> {
   const say = speaker();
   // What job files print while they load would be taken for news.
   for (const method of ["log", "info", "debug", "dir", "table"] as const) console[method] = console.error;
@@ -32,6 +33,8 @@ async function discover(): Promise<void> {
       say({ kind: "refused", file, reason: `it cannot be loaded: ${name}: ${message}` });
     }
   }
+  Deno.kill(Deno.pid, "SIGKILL");
+  throw new Error("A killed process runs no further");
 }
 
 function described(file: string, exported: unknown): DiscoveryNews {
@@ -57,8 +60,4 @@ function speaker(): (news: DiscoveryNews) => void {
   };
 }
 
-if (import.meta.main) {
-  await discover();
-  // A timer that a job file left behind must not keep this alive.
-  Deno.kill(Deno.pid, "SIGKILL");
-}
+if (import.meta.main) await runDiscovery();

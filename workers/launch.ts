@@ -43,6 +43,18 @@ export const launchDeno: Launch = ({ module, flags, args }) => ({
   ],
 });
 
+/**
+ * A compiled binary starts itself, with the hidden command `host`. It cannot be given permissions: the host has the
+ * binary's, and only its Web Workers have exactly what their type was granted.
+ */
+const launchCompiled: Launch = ({ module, args }) => ({
+  command: Deno.execPath(),
+  args: ["host", module, ...args],
+});
+
+/** As this program itself was started. */
+export const launchOwn: Launch = Deno.build.standalone ? launchCompiled : launchDeno;
+
 /** Deno needs these to find its cache. Job code reads none of them: it has no permission to. */
 const KEPT_VARIABLES = ["DENO_DIR", "HOME", "XDG_CACHE_HOME", "NO_COLOR"];
 

@@ -5,7 +5,7 @@ import type { Log } from "../actors/ports/log.ts";
 import type { Pool } from "../actors/ports/pool.ts";
 import { discoverJobs } from "./discovery.ts";
 import { type ConsumerOptions, jobTypesOf } from "./job_types.ts";
-import { type Launch, launchDeno } from "./launch.ts";
+import { type Launch, launchOwn } from "./launch.ts";
 import { WorkerPool } from "./worker_pool.ts";
 
 export interface PoolOptions {
@@ -37,7 +37,7 @@ export interface PoolOptions {
 
 /** Finds the job types and makes the pool. No host runs until there is work. Throws `DiscoveryError`. */
 export async function createPool(options: PoolOptions): Promise<Pool> {
-  const { log, clock, launch = launchDeno } = options;
+  const { log, clock, launch = launchOwn } = options;
   const found = await discoverJobs({
     jobFolders: options.jobFolders,
     launch,

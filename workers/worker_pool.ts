@@ -53,6 +53,9 @@ type FatalCause = "out-of-memory" | "crashed" | "unhandled";
 /** Ids travel as 32-bit integers and begin anew before they no longer fit. */
 const IDS = 2 ** 30;
 
+/** A lease that is lost ends soon, and another worker may then run the attempt: little time is left for manners. */
+const LEASE_LOST_GRACE_MS = 1000;
+
 export class WorkerPool implements Pool {
   readonly jobTypes: readonly JobTypeOffer[];
   readonly #types: ReadonlyMap<string, JobType>;
@@ -161,7 +164,8 @@ export class WorkerPool implements Pool {
     this.#signal(attempt, code, message);
     if (attempt.ended) return;
     attempt.cancelTimer();
-    attempt.cancelTimer = this.#clock.timer(this.#graceMs, () => {
+    const grace = code === "lease-lost" ? Math.min(this.#graceMs, LEASE_LOST_GRACE_MS) : this.#graceMs;
+    attempt.cancelTimer = this.#clock.timer(grace, () => {
       if (attempt.thread !== null) void this.#ladder.endThread(attempt.thread);
     });
   }
