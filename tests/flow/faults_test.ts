@@ -46,7 +46,7 @@ for (const fault of ["fails", "fails-afterwards"] as const) {
         faults.plan(method, fault, 3);
         // Long enough for a claim whose answer was lost to be reaped: a lease and its margin.
         await clock.advance(60_000);
-        await settle(node.system);
+        await settle(node);
         await assertEachSecondRan(node, job.id, 20);
       }));
   }
@@ -59,7 +59,7 @@ Deno.test("a leader whose epoch is another's steps down, and leads again under a
     assertEquals(node.epoch, 1);
     await node.adapters.store.ledger.raiseEpoch("somebody else", clock.now(), clock.now() + 15_000);
     await clock.advance(6000);
-    await settle(node.system);
+    await settle(node);
     assertEquals(node.epoch, 3, "its own next epoch is above the foreign one");
     const epochs = await node.adapters.store.ledger.epochs(3);
     assertEquals(epochs.map((one) => one.epoch), [3, 2, 1]);
@@ -74,7 +74,7 @@ Deno.test("a worker that cannot renew its lease ends its run before the lease do
     await clock.advance(1000);
     faults.plan("renew", "fails", 100);
     await clock.advance(12_000);
-    await settle(node.system);
+    await settle(node);
     const [first] = node.pool.started;
     assert(first !== undefined);
     const [occurrence] = await node.occurrences(job.id);
@@ -90,7 +90,7 @@ Deno.test("a report that cannot be recorded is kept and sent again until it is",
     await clock.advance(2000);
     assertEquals((await node.occurrences(job.id)).map((one) => one.status), ["Running"]);
     await clock.advance(10_000);
-    await settle(node.system);
+    await settle(node);
     assertEquals((await node.occurrences(job.id)).map((one) => [one.status, one.token]), [["Completed", 1]]);
   }));
 
@@ -104,7 +104,7 @@ Deno.test("a cancelled queued occurrence never starts; a running one gets its si
     await node.adapters.store.outcomes.cancel(queued, by);
     await node.adapters.store.outcomes.cancel(running, by);
     await clock.advance(6000);
-    await settle(node.system);
+    await settle(node);
     assertEquals((await node.occurrences(job.id)).map((one) => one.status), ["Cancelled", "Cancelled"]);
     assertEquals(node.pool.started.map((one) => one.occurrenceId), [running]);
   }, () => ({ afterMs: 3_600_000, outcome: completed })));

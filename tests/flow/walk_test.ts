@@ -28,7 +28,7 @@ Deno.test("a due time becomes an occurrence, runs, is recorded with its log line
   withNode({}, async (node, clock) => {
     const job = await node.createJob({ cronExpression: "*/5 * * * * *" });
     await clock.advance(11_000);
-    await settle(node.system);
+    await settle(node);
     const found = await node.occurrences(job.id);
     assertEquals(found.map((one) => one.status), ["Completed", "Completed"]);
     assertEquals(found.map((one) => new Date(one.scheduledFor).getUTCSeconds()), [5, 10]);
@@ -47,7 +47,7 @@ Deno.test("under Skip a due time that finds a run in its way is skipped, and the
   withNode({ behaviour: () => ({ afterMs: 2500, outcome: completed }) }, async (node, clock) => {
     const job = await node.createJob({ cronExpression: "* * * * * *", concurrentExecutionPolicy: "Skip" });
     await clock.advance(4000);
-    await settle(node.system);
+    await settle(node);
     const found = await node.occurrences(job.id);
     assertEquals(found.slice(0, 4).map((one) => one.status), ["Completed", "Skipped", "Skipped", "Running"]);
     const [first, skipped] = found;
@@ -59,7 +59,7 @@ Deno.test("under Queue runs follow each other in the order of their due times, o
   withNode({ behaviour: () => ({ afterMs: 1500, outcome: completed }) }, async (node, clock) => {
     const job = await node.createJob({ cronExpression: "* * * * * *", concurrentExecutionPolicy: "Queue" });
     await clock.advance(6200);
-    await settle(node.system);
+    await settle(node);
     const order = node.pool.started.map((one) => second(one.scheduledFor));
     assertEquals(order, [...order].sort((a, b) => a - b));
     const running = (await node.occurrences(job.id)).filter((one) => one.status === "Running");
@@ -73,7 +73,7 @@ Deno.test("a failed attempt is tried again after its back-off and completes as t
     const job = await node.createJob({});
     await node.trigger(job.id);
     await clock.advance(60_000);
-    await settle(node.system);
+    await settle(node);
     const [occurrence] = await node.occurrences(job.id);
     assertEquals([occurrence?.status, occurrence?.attempt, occurrence?.token], ["Completed", 3, 3]);
     const detail = await node.adapters.store.history.occurrence(occurrence?.id ?? "");
@@ -112,7 +112,7 @@ Deno.test("a paused job decides its due times as paused, and goes on when resume
     await clock.advance(5000);
     await node.adapters.store.jobs.setPause(job.id, null);
     await clock.advance(2000);
-    await settle(node.system);
+    await settle(node);
     const ran = (await node.occurrences(job.id)).filter((one) => one.status === "Completed");
     const [range] = await node.adapters.store.history.ranges(job.id, 10);
     assertEquals([ran.length, range?.reason, range?.by, range?.count], [4, "paused", "ann", 5]);
@@ -149,7 +149,7 @@ Deno.test("after a crash the running attempt is run again, and due times missed 
       behaviour: () => ({ afterMs: 100, outcome: completed }),
     });
     await clock.advance(30_000);
-    await settle(next.system);
+    await settle(next);
     const found = await next.occurrences(job.id);
     assertEquals(found.map((one) => one.status), found.map(() => "Completed"));
     assertEquals(found[0]?.token, 2, "the lost attempt ran again under a new token");
@@ -168,7 +168,7 @@ Deno.test("stopping hands back what does not end in its grace, uncounted, and it
     await node.stop();
     const next = await Node.start({ folder, clock, seed: 2 });
     await clock.advance(1000);
-    await settle(next.system);
+    await settle(next);
     const [occurrence] = await next.occurrences(job.id);
     assertEquals([occurrence?.status, occurrence?.attempt, occurrence?.token], ["Completed", 1, 2]);
     return next;
@@ -185,7 +185,7 @@ Deno.test("listeners hear of each step of an occurrence, in order", () =>
     const job = await node.createJob({});
     await node.trigger(job.id);
     await clock.advance(30_000);
-    await settle(node.system);
+    await settle(node);
     end();
     const steps = heard.filter((step) => step !== "line");
     assertEquals(steps, ["Queued", "Running", "Queued", "Running", "Completed"]);

@@ -61,10 +61,11 @@ export class Node {
       options.behaviour ?? (() => ({ afterMs: 0, outcome: completed })),
     );
     const system = createSystem({ clock, random, scheduler: seededScheduler(seed, realScheduler) });
-    clock.settleWith(() => settle(system));
+
     const jobTypes = createJobTypes({ presence: adapters.presence, clock, fallback: DEFAULTS });
     const instanceId = `node-${random.uuid()}`;
     const node = new Node(instanceId, clock, random, adapters, pool, system, jobTypes, log, meter);
+    clock.settleWith(() => settle(node));
     system.spawn(
       "supervisor",
       supervisorActor({ ...withFaults(adapters, options.faults), clock, random, log, meter }, {
@@ -89,7 +90,7 @@ export class Node {
         },
       }),
     );
-    await settle(system);
+    await settle(node);
     return node;
   }
 
@@ -133,7 +134,7 @@ export class Node {
     await this.adapters.store.jobs.insert([saved]);
     if (saved.nextDueAt !== null) await this.adapters.dueIndex.put([{ jobId: id, dueAt: saved.nextDueAt }]);
     this.adapters.events.publish([{ type: "jobChanged", jobId: id, at: now }]);
-    await settle(this.system);
+    await settle(this);
     return saved;
   }
 
@@ -154,7 +155,7 @@ export class Node {
       { ...this.adapters, clock: this.clock, log: this.log, meter: this.meter },
       answer.messages,
     );
-    await settle(this.system);
+    await settle(this);
     return answer.occurrenceIds;
   }
 
@@ -167,7 +168,7 @@ export class Node {
   /** Ends in order. */
   async stop(graceMs = 10_000): Promise<void> {
     const stopped = this.system.stop(graceMs);
-    await settle(this.system);
+    await settle(this);
     await stopped;
     await this.adapters.store.close();
   }
@@ -197,10 +198,16 @@ function withFaults(adapters: Adapters, faults: Faults | undefined): Adapters {
   };
 }
 
-/** Until no message waits and what was written has been committed: commits need a turn of the event loop. */
-export async function settle(system: ActorSystem): Promise<void> {
-  for (let round = 0; round < 12; round += 1) {
+/**
+ * Until no message waits and what was written is committed. Commits are synced to a real disk, which no manual clock
+ * can hurry: an empty write to each file comes back when those before it have.
+ */
+export async function settle({ system, adapters }: Pick<Node, "system" | "adapters">): Promise<void> {
+  const { jobs, lines } = adapters.store;
+  // As many commits follow from one another as a walk has: decide, claim, record, release and claim again.
+  for (let round = 0; round < 6; round += 1) {
     await system.idle();
+    await Promise.all([jobs.setPause("", null), lines.append([])]).catch(() => {}); // a closed store has nothing to wait for
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
   await system.idle();
