@@ -6,7 +6,7 @@ import type { Clock } from "../../actors/ports/clock.ts";
 import type { Counters } from "./counters.ts";
 import type { Database, Row, Statement } from "./database.ts";
 import type { GroupCommit } from "./group_commit.ts";
-import type { OccurrenceRows } from "./occurrence_rows.ts";
+import type { JobHold } from "./job_hold.ts";
 import { collectPage, nextTurn } from "./walk.ts";
 
 /** What a definition is, without what is kept in columns of its own. */
@@ -51,7 +51,7 @@ export class JobRows implements JobStore {
     private readonly group: GroupCommit,
     private readonly counters: Counters,
     private readonly clock: Clock,
-    private readonly rows: OccurrenceRows,
+    private readonly hold: JobHold,
     private readonly removeLines: (occurrenceIds: readonly string[]) => Promise<void>,
   ) {
     this.#byId = database.prepare(`${JOBS} WHERE j.id = ? AND j.is_leaving = 0`);
@@ -178,7 +178,7 @@ export class JobRows implements JobStore {
       );
       this.#count(0, Number(saved.isActive) - Number(wasActive));
       const wasAllow = (JSON.parse(String(before)) as Definition).concurrentExecutionPolicy === "Allow";
-      if (wasAllow && saved.concurrentExecutionPolicy !== "Allow") this.rows.holdFromNow(Number(seq));
+      if (wasAllow && saved.concurrentExecutionPolicy !== "Allow") this.hold.countFromNow(Number(seq));
       return { ok: true, job: saved };
     });
   }

@@ -13,9 +13,10 @@ import type {
 import type { Epochs } from "./epochs.ts";
 import type { GroupCommit } from "./group_commit.ts";
 import type { JobRows, JobStanding } from "./job_rows.ts";
-import type { OccurrenceRows } from "./occurrence_rows.ts";
+import type { NewOccurrences } from "./new_occurrences.ts";
 import type { EmbeddedOutcomes } from "./outcomes.ts";
 import type { RangeRows } from "./range_rows.ts";
+import type { RecoveryRows } from "./recovery_rows.ts";
 import type { TermsBook } from "./terms.ts";
 import { nextTurn } from "./walk.ts";
 
@@ -26,7 +27,8 @@ export interface LedgerParts {
   readonly group: GroupCommit;
   readonly epochs: Epochs;
   readonly jobs: JobRows;
-  readonly rows: OccurrenceRows;
+  readonly occurrences: NewOccurrences;
+  readonly recovery: RecoveryRows;
   readonly ranges: RangeRows;
   readonly terms: TermsBook;
   readonly outcomes: EmbeddedOutcomes;
@@ -80,11 +82,11 @@ export class EmbeddedLedger implements Ledger {
   }
 
   recoverable(now: number, limit: number): Promise<readonly Recoverable[]> {
-    return this.parts.group.read(() => this.parts.rows.recoverable(now, limit));
+    return this.parts.group.read(() => this.parts.recovery.recoverable(now, limit));
   }
 
   nextActionAt(): Promise<number | null> {
-    return this.parts.group.read(() => this.parts.rows.nextLook());
+    return this.parts.group.read(() => this.parts.recovery.nextLook());
   }
 
   postpone(
@@ -97,7 +99,7 @@ export class EmbeddedLedger implements Ledger {
   ): Promise<boolean> {
     return this.parts.group.write(() => {
       if (!this.#isCurrent(epoch)) return false;
-      for (const { occurrenceId, until } of items) this.parts.rows.postpone(occurrenceId, until);
+      for (const { occurrenceId, until } of items) this.parts.recovery.postpone(occurrenceId, until);
       return true;
     });
   }
@@ -106,7 +108,7 @@ export class EmbeddedLedger implements Ledger {
     let total = 0;
     while (true) {
       const changed = await this.parts.group.write(() =>
-        this.#isCurrent(epoch) ? this.parts.rows.wantPublishing(jobType, now, WANT_CHUNK) : 0
+        this.#isCurrent(epoch) ? this.parts.recovery.wantPublishing(jobType, now, WANT_CHUNK) : 0
       );
       total += changed;
       if (changed < WANT_CHUNK) return total;
@@ -115,7 +117,7 @@ export class EmbeddedLedger implements Ledger {
   }
 
   silentAttempts(before: number, limit: number): Promise<readonly SilentAttempt[]> {
-    return this.parts.group.read(() => this.parts.rows.silent(before, limit));
+    return this.parts.group.read(() => this.parts.recovery.silent(before, limit));
   }
 
   reap(
@@ -143,7 +145,7 @@ export class EmbeddedLedger implements Ledger {
     for (const part of inOrder(decision)) {
       if ("dueAt" in part) {
         const terms = this.parts.terms.of(job, decision.defaults);
-        const added = this.parts.rows.add({
+        const added = this.parts.occurrences.add({
           id: part.occurrenceId,
           job,
           terms,

@@ -31,7 +31,8 @@ import type {
 import type { JobMessage } from "../../actors/domain/message.ts";
 import type { Database, Statement } from "./database.ts";
 import type { GroupCommit } from "./group_commit.ts";
-import { type OccurrenceRows, PUBLISHED_WITHIN_MS, type Standing } from "./occurrence_rows.ts";
+import { type JobHold, PUBLISHED_WITHIN_MS } from "./job_hold.ts";
+import type { OccurrenceRows, Standing } from "./occurrence_rows.ts";
 import type { Triggers } from "./triggers.ts";
 
 /** An attempt that was lost this often takes its workers down, as it seems: it is not run again. */
@@ -47,6 +48,7 @@ export class EmbeddedOutcomes implements Outcomes {
     database: Database,
     private readonly group: GroupCommit,
     private readonly rows: OccurrenceRows,
+    private readonly hold: JobHold,
     private readonly triggers: Triggers,
   ) {
     this.#keepLate = database.prepare(
@@ -61,7 +63,7 @@ export class EmbeddedOutcomes implements Outcomes {
 
   record(reports: readonly Report[], now: number, jitter: number): Promise<RecordAnswer> {
     return this.group.write(() => {
-      const effects = new Effects(this.rows, now, jitter);
+      const effects = new Effects({ rows: this.rows, hold: this.hold }, now, jitter);
       for (const report of reports) {
         const one = this.rows.find(report.occurrenceId);
         if (one !== null && statusOf(one.status) === "Running" && one.token === report.token) {
@@ -98,7 +100,7 @@ export class EmbeddedOutcomes implements Outcomes {
         if (one.cancel === null) this.rows.requestCancel(one, request);
         return { ok: true, state: "requested", token: one.token };
       }
-      const effects = new Effects(this.rows, request.requestedAt, 0);
+      const effects = new Effects({ rows: this.rows, hold: this.hold }, request.requestedAt, 0);
       const reason = cancelReason(request);
       this.rows.cancelQueued(one, request, reason);
       effects.ended(one, "Cancelled", reason);
@@ -108,7 +110,7 @@ export class EmbeddedOutcomes implements Outcomes {
 
   /** The reaper's part, inside the ledger's transaction: attempts whose worker is gone. */
   reap(lost: readonly SilentAttempt[], now: number, jitter: number): RecordAnswer {
-    const effects = new Effects(this.rows, now, jitter);
+    const effects = new Effects({ rows: this.rows, hold: this.hold }, now, jitter);
     for (const seen of lost) {
       const one = this.rows.find(seen.occurrenceId);
       const isUnchanged = one !== null && statusOf(one.status) === "Running" && one.token === seen.token &&
@@ -231,7 +233,11 @@ class Effects {
   readonly #freed = new Set<number>();
   #nextRetryAt: number | null = null;
 
-  constructor(private readonly rows: OccurrenceRows, readonly now: number, private jitter: number) {}
+  constructor(
+    private readonly parts: { readonly rows: OccurrenceRows; readonly hold: JobHold },
+    readonly now: number,
+    private jitter: number,
+  ) {}
 
   /** A number in [0, 1), another one for each retry of the batch. */
   nextJitter(): number {
@@ -245,7 +251,7 @@ class Effects {
   }
 
   requeuedAtOnce(one: Standing, attempt: number, reason: string): void {
-    this.#released.push(this.rows.message(one));
+    this.#released.push(this.parts.rows.message(one));
     this.#change(one, "Queued", attempt, reason);
   }
 
@@ -256,7 +262,7 @@ class Effects {
 
   answer(): RecordAnswer {
     for (const job of this.#freed) {
-      const message = this.rows.releaseNext(job, this.now);
+      const message = this.parts.hold.releaseNext(job, this.now);
       if (message !== null) this.#released.push(message);
     }
     return {

@@ -15,12 +15,16 @@ import { type Database, type Migration, openDatabase, schemaVersion, type Statem
 import { Epochs } from "./epochs.ts";
 import { GroupCommit } from "./group_commit.ts";
 import { EmbeddedHistory } from "./history.ts";
+import { JobHold } from "./job_hold.ts";
+import { JobMessages } from "./job_messages.ts";
 import { JobRows } from "./job_rows.ts";
 import { EmbeddedLedger } from "./ledger.ts";
 import { EmbeddedLineStore } from "./line_store.ts";
+import { NewOccurrences } from "./new_occurrences.ts";
 import { OccurrenceRows } from "./occurrence_rows.ts";
 import { EmbeddedOutcomes } from "./outcomes.ts";
 import { RangeRows } from "./range_rows.ts";
+import { RecoveryRows } from "./recovery_rows.ts";
 import { LOG_MIGRATIONS, STORE_MIGRATIONS } from "./schema.ts";
 import { TermsBook } from "./terms.ts";
 import { Triggers } from "./triggers.ts";
@@ -95,19 +99,23 @@ async function assemble(
   const { clock, random, log } = options;
   const counters = new Counters(main);
   const terms = new TermsBook(main);
-  const rows = new OccurrenceRows(main, terms, counters);
-  const group = new GroupCommit(main, [counters, terms, rows]);
+  const messages = new JobMessages(terms);
+  const hold = new JobHold(main, messages);
+  const occurrences = new NewOccurrences(main, hold, messages, counters);
+  const rows = new OccurrenceRows(main, messages, terms, counters);
+  const group = new GroupCommit(main, [counters, terms, occurrences]);
   const lineGroup = new GroupCommit(logs);
   const lines = new EmbeddedLineStore(logs, lineGroup);
   const ranges = new RangeRows(main);
-  const jobs = new JobRows(main, group, counters, clock, rows, (ids) => lines.remove(ids));
-  const triggers = new Triggers(main, jobs, rows, terms);
-  const outcomes = new EmbeddedOutcomes(main, group, rows, triggers);
+  const jobs = new JobRows(main, group, counters, clock, hold, (ids) => lines.remove(ids));
+  const triggers = new Triggers(main, jobs, hold, occurrences, terms);
+  const outcomes = new EmbeddedOutcomes(main, group, rows, hold, triggers);
   const ledger = new EmbeddedLedger({
     group,
     epochs: new Epochs(main),
     jobs,
-    rows,
+    occurrences,
+    recovery: new RecoveryRows(main, messages, terms),
     ranges,
     terms,
     outcomes,

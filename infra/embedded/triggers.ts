@@ -2,8 +2,9 @@
 import type { JobMessage } from "../../actors/domain/message.ts";
 import type { TriggerAnswer, TriggerRequest } from "../../actors/ports/store.ts";
 import type { Database, Statement } from "./database.ts";
+import type { JobHold } from "./job_hold.ts";
 import type { JobRows } from "./job_rows.ts";
-import type { OccurrenceRows } from "./occurrence_rows.ts";
+import type { NewOccurrences } from "./new_occurrences.ts";
 import type { TermsBook } from "./terms.ts";
 
 /** How long a key is remembered. */
@@ -19,7 +20,8 @@ export class Triggers {
   constructor(
     database: Database,
     private readonly jobs: JobRows,
-    private readonly rows: OccurrenceRows,
+    private readonly hold: JobHold,
+    private readonly occurrences: NewOccurrences,
     private readonly terms: TermsBook,
   ) {
     this.#findKey = database.prepare(
@@ -54,14 +56,14 @@ export class Triggers {
     if (job === null) return { ok: false, reason: "not-found" };
     if (!job.definition.isActive) return { ok: false, reason: "disabled" };
     if (job.definition.concurrentExecutionPolicy === "Skip" && !force) {
-      const holder = this.rows.holder(job);
-      if (holder !== null) return { ok: false, reason: "overlap", occurrenceId: holder };
+      const holder = this.hold.holder(job.seq);
+      if (holder !== null) return { ok: false, reason: "overlap", occurrenceId: holder.id };
     }
     const terms = this.terms.of(job, request.defaults);
     const reason = `Triggered by ${request.by}` + (request.reason === null ? "" : `: ${request.reason}`);
     const messages: JobMessage[] = [];
     for (const item of items) {
-      const added = this.rows.add({
+      const added = this.occurrences.add({
         id: item.occurrenceId,
         job,
         terms,
