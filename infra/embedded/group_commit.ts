@@ -36,7 +36,7 @@ type Outcome = { readonly ok: true; readonly value: unknown } | {
 };
 
 /** A group takes no further call after this long, so that the event loop is never held for many calls. */
-const GROUP_MS = 8;
+const GROUP_MS = 5;
 
 export class GroupCommit {
   #waiting: Call[] = [];
