@@ -194,9 +194,6 @@ for (const [name, damage] of DAMAGES) {
 
   Deno.test({
     name: `B54 a file that ${name} ends with the way to save what can be read`,
-    // embedded/database.ts has the sentence, and goes by `errcode`, which errors of `DatabaseSync.exec` lack on
-    // Deno 2.9.6 (those of statements have it).
-    ignore: true,
     fn: () =>
       inFolder(async (folder) => {
         await damage(join(folder, "milvaion.db"), folder);

@@ -20,7 +20,6 @@ interface Consumer {
 
 interface Held {
   readonly message: JobMessage;
-  readonly key: string;
 }
 
 /** The list of one (type, pool). Taken from its front; a gap at the front is closed now and then. */
@@ -66,8 +65,8 @@ class TypeQueue {
 
 export class EmbeddedQueue implements Queue {
   readonly #queues = new Map<string, TypeQueue>();
-  /** (occurrence, token) of every message that waits or is unacknowledged. */
-  readonly #known = new Set<string>();
+  /** occurrence → token of its newest message that waits or is unacknowledged. */
+  readonly #known = new Map<string, number>();
   readonly #drainListeners = new Set<(jobType: string, why: "room" | "new") => void>();
 
   constructor(private readonly bound: number = QUEUE_BOUND) {}
@@ -76,8 +75,7 @@ export class EmbeddedQueue implements Queue {
     const touched = new Set<TypeQueue>();
     const answers = messages.map((message): PublishAnswer => {
       const queue = this.#queue(message.jobType, message.pool);
-      const key = keyOf(message);
-      if (this.#known.has(key)) return "accepted";
+      if (this.#known.get(message.occurrenceId) === message.token) return "accepted";
       if (queue.consumers.length === 0) {
         queue.turnedAway = "unroutable";
         return "unroutable";
@@ -86,8 +84,8 @@ export class EmbeddedQueue implements Queue {
         queue.turnedAway = "full";
         return "full";
       }
-      this.#known.add(key);
-      queue.waiting.push({ message, key });
+      this.#known.set(message.occurrenceId, message.token);
+      queue.waiting.push({ message });
       touched.add(queue);
       return "accepted";
     });
@@ -177,7 +175,8 @@ export class EmbeddedQueue implements Queue {
       ack: () => {
         if (!consumer.held.delete(held)) return;
         queue.unacknowledged -= 1;
-        this.#known.delete(held.key);
+        const { occurrenceId, token } = held.message;
+        if (this.#known.get(occurrenceId) === token) this.#known.delete(occurrenceId);
         for (const one of consumer.queues) this.#deliver(one);
       },
       requeue: () => {
@@ -198,8 +197,4 @@ export class EmbeddedQueue implements Queue {
     queue.turnedAway = null;
     for (const listener of [...this.#drainListeners]) listener(queue.jobType, why);
   }
-}
-
-function keyOf(message: JobMessage): string {
-  return `${message.occurrenceId}/${message.token}`;
 }
