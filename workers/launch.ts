@@ -55,8 +55,28 @@ const launchCompiled: Launch = ({ module, args }) => ({
 /** As this program itself was started. */
 export const launchOwn: Launch = Deno.build.standalone ? launchCompiled : launchDeno;
 
-/** Deno needs these to find its cache. Job code reads none of them: it has no permission to. */
-const KEPT_VARIABLES = ["DENO_DIR", "HOME", "XDG_CACHE_HOME", "NO_COLOR"];
+/**
+ * Deno needs these to find its cache, and to reach a registry through a proxy, with the certificates of its place.
+ * Job code reads none of them: it has no permission to.
+ */
+const KEPT_VARIABLES = [
+  "DENO_DIR",
+  "HOME",
+  "XDG_CACHE_HOME",
+  "NO_COLOR",
+  "DENO_CERT",
+  "DENO_TLS_CA_STORE",
+  "SSL_CERT_FILE",
+  "SSL_CERT_DIR",
+  "NODE_EXTRA_CA_CERTS",
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
+  "NO_PROXY",
+  "http_proxy",
+  "https_proxy",
+  "no_proxy",
+  "NPM_CONFIG_REGISTRY",
+];
 
 /** The environment of a host: what Deno itself needs, and the variables that were granted. */
 export function hostEnvironment(granted: boolean | readonly string[] | undefined): Record<string, string> {
