@@ -16,12 +16,13 @@ export function listen(
     return { ok: true, server, port: server.addr.port };
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse) {
+      const free = freePortAfter(host, port);
       return {
         ok: false,
         message: `Cannot listen on ${host}:${port}: the port is in use`,
-        hint: `Port ${freePortAfter(host, port)} is free: try --port ${
-          freePortAfter(host, port)
-        }, or PORT in the environment.`,
+        hint: free === null
+          ? "Choose another with --port, or PORT in the environment; 0 takes any free one."
+          : `Port ${free} is free: try --port ${free}, or PORT in the environment.`,
       };
     }
     return {
@@ -32,8 +33,8 @@ export function listen(
   }
 }
 
-/** The next port that can be opened now; 0 (any) when there is none near. */
-function freePortAfter(hostname: string, port: number): number {
+/** The next port that can be opened now, null when none near can. */
+function freePortAfter(hostname: string, port: number): number | null {
   for (let candidate = port + 1; candidate <= Math.min(port + 100, 65_535); candidate += 1) {
     try {
       Deno.listen({ hostname, port: candidate }).close();
@@ -42,5 +43,5 @@ function freePortAfter(hostname: string, port: number): number {
       // in use as well
     }
   }
-  return 0;
+  return null;
 }

@@ -8,22 +8,19 @@ export interface StopSignal {
   readonly asked: Promise<string>;
   /** Settles when a further signal comes more than a second after the first: stop at once. */
   readonly insisted: Promise<void>;
-  /** Signals do again what they do by default. */
-  close(): void;
 }
 
+/** Listens until the process ends. */
 export function stopSignal(): StopSignal {
   const asked = Promise.withResolvers<string>();
   const insisted = Promise.withResolvers<void>();
   let first = Infinity;
-  const listeners = (["SIGINT", "SIGTERM"] as const).map((signal) => {
-    const listener = () => {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => {
       first = Math.min(first, performance.now());
       if (performance.now() - first > SAME_WISH_MS) insisted.resolve();
       asked.resolve(signal);
-    };
-    Deno.addSignalListener(signal, listener);
-    return () => Deno.removeSignalListener(signal, listener);
-  });
-  return { asked: asked.promise, insisted: insisted.promise, close: () => listeners.forEach((end) => end()) };
+    });
+  }
+  return { asked: asked.promise, insisted: insisted.promise };
 }

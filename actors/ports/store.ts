@@ -161,7 +161,8 @@ export interface Ledger {
   /** Running attempts whose stored lease ended before `before`; the reaper watches them for change. */
   silentAttempts(before: number, limit: number): Promise<readonly SilentAttempt[]>;
   /**
-   * Ends lost attempts whose lease is still the one seen. They run again at once and do not count, for it was not
+   * Ends lost attempts whose lease is still the one seen. The first loss runs again at once, the second
+   * after a back-off, the third is Failed with reason `suspect`; losses do not count as attempts, for it was not
    * the job's doing; the third loss of one occurrence makes it Failed with a reason that begins `suspect`. Cancelled
    * when that was asked for. Null: another instance leads.
    */
