@@ -161,10 +161,9 @@ export interface Ledger {
   /** Running attempts whose stored lease ended before `before`; the reaper watches them for change. */
   silentAttempts(before: number, limit: number): Promise<readonly SilentAttempt[]>;
   /**
-   * Ends lost attempts whose lease is still the one seen. The first loss runs again at once, the second
-   * after a back-off, the third is Failed with reason `suspect`; losses do not count as attempts, for it was not
-   * the job's doing; the third loss of one occurrence makes it Failed with a reason that begins `suspect`. Cancelled
-   * when that was asked for. Null: another instance leads.
+   * Ends lost attempts whose lease is still the one seen. Losses do not count as attempts, for they were not the
+   * job's doing: the first runs again at once, the second after a back-off, the third makes the occurrence Failed
+   * with a reason that begins `suspect`. Cancelled when that was asked for. Null: another instance leads.
    */
   reap(
     epoch: number,
