@@ -162,7 +162,7 @@ export interface Ledger {
   silentAttempts(before: number, limit: number): Promise<readonly SilentAttempt[]>;
   /**
    * Ends lost attempts whose lease is still the one seen. Losses do not count as attempts, for they were not the
-   * job's doing: the first runs again at once, the second after a back-off, the third makes the occurrence Failed
+   * job's doing: the first two run again at once, the third makes the occurrence Failed
    * with a reason that begins `suspect`. Cancelled when that was asked for. Null: another instance leads.
    */
   reap(

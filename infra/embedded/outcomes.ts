@@ -6,7 +6,7 @@
  *   timedOut             → TimedOut, for good: a run that was too slow once will be too slow again
  *   cancelled            → Cancelled
  *   handedBack           → Queued at once, uncounted; Cancelled when that was asked
- *   lost (by the reaper) → Queued, uncounted: at once the first time, after a back-off the second; then Failed as `suspect`
+ *   lost (by the reaper) → Queued at once, uncounted; Failed as `suspect` the third time
  *
  * A report whose token is not the newest of a running attempt changes nothing and is kept as evidence.
  */
