@@ -11,7 +11,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "actors": ["actors"],
   "workers/jobs": ["milvaion"],
   "workers": ["workers", "actors/domain", "actors/ports", "zod", "node:"],
-  "infra": ["infra", "actors/domain", "actors/ports", "node:", "zod", "prom-client", "@std/async", "hono"],
+  "infra": ["infra", "actors/domain", "actors/ports", "node:", "zod", "@std/async", "hono"],
+  "infra/postgres": ["infra", "actors/domain", "actors/ports", "node:", "postgres"],
+  "infra/redis": ["infra", "actors/domain", "actors/ports", "node:", "ioredis"],
+  "infra/rabbitmq": ["infra", "actors/domain", "actors/ports", "node:", "zod", "amqplib"],
   "routes": ["routes", "actors", "hono", "zod"],
 };
 

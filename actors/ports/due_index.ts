@@ -18,6 +18,10 @@ export interface DueIndex {
   nextAt(): Promise<number | null>;
   /** Number of entries. */
   size(): Promise<number>;
-  /** Empties the index, before it is built anew. */
+  /** Empties the index, before it is built anew. Nobody has built it then. */
   clear(): Promise<void>;
+  /** Says that the index is complete: every due time of the store has been put. `builder` names who built it. */
+  markBuilt(builder: string): Promise<void>;
+  /** Who said last that the index is complete; null when nobody has since it was new, emptied or lost. */
+  builtBy(): Promise<string | null>;
 }

@@ -127,6 +127,11 @@ export interface EpochRow {
 export interface Ledger {
   /** Raises the epoch and becomes its holder. */
   raiseEpoch(holder: string, now: number, leaseUntil: number): Promise<EpochRow>;
+  /**
+   * Raises the epoch only when nobody's holds: there was none, the newest was ended in order, or its lease ended
+   * before `now`. Null when it holds. For a candidate that cannot reach the lock's server.
+   */
+  raiseLapsedEpoch(holder: string, now: number, leaseUntil: number): Promise<EpochRow | null>;
   /** Moves the holder's lease on; false when a newer epoch exists. */
   renewEpoch(epoch: number, now: number, leaseUntil: number): Promise<boolean>;
   /** The holder ends its epoch in order. */
@@ -158,7 +163,7 @@ export interface Ledger {
   ): Promise<boolean>;
   /** A type's queue was lost (or all of them, null): every claimable row wants publishing now. */
   wantPublishing(epoch: number, jobType: string | null, now: number): Promise<number>;
-  /** Running attempts whose stored lease ended before `before`; the reaper watches them for change. */
+  /** Running attempts whose stored lease ends before `before`, first those that end first; the reaper watches them. */
   silentAttempts(before: number, limit: number): Promise<readonly SilentAttempt[]>;
   /**
    * Ends lost attempts whose lease is still the one seen. Losses do not count as attempts, for they were not the
@@ -237,6 +242,11 @@ export interface Outcomes {
    * because of it; under Queue those beyond the bound are.
    */
   trigger(request: TriggerRequest): Promise<TriggerAnswer>;
+  /**
+   * A hint that the queue has taken these messages, so that recovery need not publish them again unless the queue is
+   * lost. May be kept back for seconds, and forgotten by a crash: then they are published once more. Never throws.
+   */
+  notePublished(messages: readonly Pick<JobMessage, "occurrenceId" | "scheduledFor" | "token">[]): void;
   cancel(occurrenceId: string, request: CancelRequest): Promise<CancelAnswer>;
 }
 

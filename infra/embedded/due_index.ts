@@ -5,6 +5,7 @@ export class EmbeddedDueIndex implements DueIndex {
   /** The truth of this index; a heap entry that is not the very one here is outdated. */
   readonly #entries = new Map<string, DueEntry>();
   #heap: DueEntry[] = [];
+  #builder: string | null = null;
 
   put(entries: readonly DueEntry[]): Promise<void> {
     for (const entry of entries) {
@@ -47,7 +48,17 @@ export class EmbeddedDueIndex implements DueIndex {
   clear(): Promise<void> {
     this.#entries.clear();
     this.#heap = [];
+    this.#builder = null;
     return Promise.resolve();
+  }
+
+  markBuilt(builder: string): Promise<void> {
+    this.#builder = builder;
+    return Promise.resolve();
+  }
+
+  builtBy(): Promise<string | null> {
+    return Promise.resolve(this.#builder);
   }
 
   /** The earliest entry that is not outdated. */

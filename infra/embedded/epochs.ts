@@ -32,6 +32,13 @@ export class Epochs {
     return toEpoch(row);
   }
 
+  /** Null while the newest epoch holds. */
+  raiseLapsed(holder: string, now: number, leaseUntil: number): EpochRow | null {
+    const newest = this.newest(1)[0];
+    const holds = newest !== undefined && newest.endedAt === null && newest.leaseUntil >= now;
+    return holds ? null : this.raise(holder, now, leaseUntil);
+  }
+
   newest(limit: number): readonly EpochRow[] {
     return this.#newest.rows(limit).map(toEpoch);
   }

@@ -41,6 +41,10 @@ export class EmbeddedLedger implements Ledger {
     return this.parts.group.write(() => this.parts.epochs.raise(holder, now, leaseUntil));
   }
 
+  raiseLapsedEpoch(holder: string, now: number, leaseUntil: number): Promise<EpochRow | null> {
+    return this.parts.group.write(() => this.parts.epochs.raiseLapsed(holder, now, leaseUntil));
+  }
+
   renewEpoch(epoch: number, _now: number, leaseUntil: number): Promise<boolean> {
     return this.parts.group.write(() => this.#isCurrent(epoch) && this.parts.epochs.renew(epoch, leaseUntil));
   }

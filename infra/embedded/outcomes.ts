@@ -89,6 +89,9 @@ export class EmbeddedOutcomes implements Outcomes {
     return this.group.write(() => this.triggers.trigger(request));
   }
 
+  /** In process nothing is published twice: the queue knows what it holds. */
+  notePublished(): void {}
+
   cancel(occurrenceId: string, request: CancelRequest): Promise<CancelAnswer> {
     return this.group.write((): CancelAnswer => {
       const one = this.rows.find(occurrenceId);

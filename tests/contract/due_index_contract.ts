@@ -31,6 +31,17 @@ export function dueIndexContract(name: string, factory: DueIndexFactory): void {
     assertEquals([await index.nextAt(), await index.size(), await index.due(99, 9)], [null, 0, []]);
   });
 
+  promise("remembers who built it, until it is emptied", async (index) => {
+    assertEquals(await index.builtBy(), null);
+    await index.put([{ jobId: "a", dueAt: 10 }]);
+    await index.markBuilt("epoch 1");
+    assertEquals(await index.builtBy(), "epoch 1");
+    await index.markBuilt("epoch 2");
+    assertEquals(await index.builtBy(), "epoch 2");
+    await index.clear();
+    assertEquals(await index.builtBy(), null);
+  });
+
   promise("gives a job once, however often it moved, there and back included", async (index) => {
     for (const dueAt of [10, 20, 10, 20, 10]) await index.put([{ jobId: "a", dueAt }]);
     assertEquals(await index.due(100, 10), [{ jobId: "a", dueAt: 10 }]);

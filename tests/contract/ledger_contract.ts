@@ -39,6 +39,18 @@ export function ledgerContract(name: string, factory: StoreFactory): void {
     assertEquals((await ledger.epochs(10)).map((row) => row.refusedWrites), [0, 5]);
   });
 
+  promise("raises the epoch without a lock only when nobody's holds", async (world) => {
+    const { ledger } = world.store;
+    const raise = (holder: string) => ledger.raiseLapsedEpoch(holder, world.now, world.now + LEASE_MS);
+    assertEquals((await raise("one"))?.epoch, 1);
+    assertEquals(await raise("two"), null);
+    await world.clock.advance(LEASE_MS + 1);
+    assertEquals((await raise("two"))?.epoch, 2);
+    await ledger.endEpoch(2, world.now);
+    const both = await Promise.all([raise("three"), raise("four")]);
+    assertEquals(both.map((row) => row?.epoch).filter((epoch) => epoch !== undefined), [3]);
+  });
+
   promise("refuses the writes of an epoch that was ended in order", async (world) => {
     const epoch = await world.lead();
     assertEquals(await world.store.ledger.renewEpoch(epoch, world.now, world.now + 5), true);
