@@ -16,7 +16,7 @@ import type { Events } from "./ports/events.ts";
 import type { Log } from "./ports/log.ts";
 import type { Meter } from "./ports/meter.ts";
 import type { Queue } from "./ports/queue.ts";
-import type { JobStore, Ledger } from "./ports/store.ts";
+import type { JobStore, Ledger, Outcomes } from "./ports/store.ts";
 import { publishCommitted } from "./publish.ts";
 import type { ActorContext, ActorDefinition, RunOutcome } from "./runtime/actor.ts";
 
@@ -31,6 +31,7 @@ export interface DispatcherDeps {
   readonly ledger: Ledger;
   readonly dueIndex: DueIndex;
   readonly queue: Queue;
+  readonly store: { readonly outcomes: Pick<Outcomes, "notePublished"> };
   readonly events: Events;
   readonly jobTypes: JobTypes;
   readonly clock: Clock;
@@ -58,7 +59,11 @@ interface Pass {
   /** When to look again, epoch milliseconds; null when nothing is scheduled. */
   readonly nextAt: number | null;
   readonly more: boolean;
+  readonly index: IndexState;
 }
+
+/** away: it could not be asked. incomplete: it was lost or is new, and has to be built from the store. */
+type IndexState = "complete" | "incomplete" | "away";
 
 interface State {
   passing: boolean;
@@ -66,12 +71,15 @@ interface State {
   publishing: number;
   lastPollAt: number;
   failures: number;
+  building: boolean;
   unsubscribe: () => void;
 }
 
 /** Publishing overlaps with the next transaction; beyond this the dispatcher waits for the queue. */
 const MAX_PUBLISHING = 4;
 const INDEX_PAGE = 5000;
+/** How often the store is asked for due jobs while the index is out of reach. */
+const POLL_WITHOUT_INDEX_MS = 500;
 const FAULTY_AGAIN_MS = 60_000;
 const BACK_OFF_MS = 250;
 const BACK_OFF_AT_MOST_MS = 5000;
@@ -81,6 +89,7 @@ export function dispatcherActor(
   options: DispatcherOptions,
 ): ActorDefinition<State, never, PrivateMessage> {
   type Context = ActorContext<PrivateMessage>;
+  const builder = `epoch ${options.epoch}`;
 
   return {
     kind: "dispatcher",
@@ -93,9 +102,10 @@ export function dispatcherActor(
         publishing: 0,
         lastPollAt: -Infinity,
         failures: 0,
+        building: false,
         unsubscribe,
       };
-      context.run((signal) => buildIndex(signal), (built) => ({ type: "indexBuilt", built }));
+      startBuilding(state, context);
       startPass(state, context);
       return state;
     },
@@ -114,6 +124,7 @@ export function dispatcherActor(
           if (state.wakeAsked) startPass(state, context);
           return state;
         case "indexBuilt":
+          state.building = false;
           if (!message.built.ok) {
             deps.log.warn(
               "Cannot build the due index, working from the store: " + message.built.error.message,
@@ -145,6 +156,12 @@ export function dispatcherActor(
     context.run(() => pass(poll), (done) => ({ type: "passed", pass: done }));
   }
 
+  function startBuilding(state: State, context: Context): void {
+    if (state.building) return;
+    state.building = true;
+    context.run((signal) => buildIndex(signal), (built) => ({ type: "indexBuilt", built }));
+  }
+
   function onPassed(state: State, pass: RunOutcome<Pass>, context: Context): void {
     if (!pass.ok) {
       state.failures += 1;
@@ -155,7 +172,8 @@ export function dispatcherActor(
       return;
     }
     state.failures = 0;
-    const { stale, messages, more, nextAt } = pass.value;
+    const { stale, messages, more, nextAt, index } = pass.value;
+    if (index === "incomplete") startBuilding(state, context);
     if (messages.length > 0) {
       state.publishing += 1;
       context.run(() => publishCommitted(deps, messages), () => ({ type: "published" }));
@@ -164,40 +182,47 @@ export function dispatcherActor(
     else if (more || state.wakeAsked) startPass(state, context);
     else {
       const untilNext = nextAt === null ? options.pollMs : nextAt - deps.clock.now();
-      context.after("wake", Math.max(0, Math.min(untilNext, options.pollMs)), { type: "wake" });
+      // Without the index the store is asked as often as is bearable.
+      const atMost = index === "away" ? Math.min(POLL_WITHOUT_INDEX_MS, options.pollMs) : options.pollMs;
+      if (index === "away") state.lastPollAt = -Infinity;
+      context.after("wake", Math.max(0, Math.min(untilNext, atMost)), { type: "wake" });
     }
   }
 
   async function pass(poll: boolean): Promise<Pass> {
     const now = deps.clock.now();
-    const { jobs, more } = await dueJobs(now, poll);
-    if (jobs.length === 0) return { stale: false, messages: [], more, nextAt: await nextAt() };
+    const index = new AskedIndex(deps);
+    if (poll) await index.checkBuilder(builder);
+    const { jobs, more } = await dueJobs(now, poll, index);
+    const nothing = { stale: false, messages: [], more: false };
+    if (jobs.length === 0) return { ...nothing, more, nextAt: await index.nextAt(), index: index.state };
 
     await deps.jobTypes.refresh();
-    const decisions = await plan(jobs, now);
-    if (decisions.length === 0) return { stale: false, messages: [], more: false, nextAt: await nextAt() };
+    const decisions = await plan(jobs, now, index);
+    if (decisions.length === 0) return { ...nothing, nextAt: await index.nextAt(), index: index.state };
     const startedAt = deps.clock.mono();
     const answer = await deps.ledger.decide(options.epoch, decisions, now);
     deps.meter.observe("store_batch_seconds", (deps.clock.mono() - startedAt) / 1000, {
       writer: "dispatcher",
     });
-    if (!answer.ok) return { stale: true, messages: [], more: false, nextAt: null };
+    if (!answer.ok) return { ...nothing, stale: true, nextAt: null, index: index.state };
 
     // After the commit, never before: the index only ever points at what is still to be decided.
     const conflicts = new Set(answer.conflicts);
     const decided = decisions.filter((decision) => !conflicts.has(decision.jobId));
-    await moveIndex(decided);
+    await index.move(decided);
     countDecided(decided);
     const unfinished = decided.some((one) => one.nextDueAt !== null && one.nextDueAt <= now);
     return {
       stale: false,
       messages: answer.messages,
       more: more || unfinished || conflicts.size > 0,
-      nextAt: await nextAt(),
+      nextAt: await index.nextAt(),
+      index: index.state,
     };
   }
 
-  async function plan(jobs: readonly Job[], now: number): Promise<readonly Decision[]> {
+  async function plan(jobs: readonly Job[], now: number, index: AskedIndex): Promise<readonly Decision[]> {
     const decisions: Decision[] = [];
     for (const job of jobs) {
       const planned = planDecision(job, now, {
@@ -211,22 +236,26 @@ export function dispatcherActor(
       else if (planned.reason === "schedule-fault") {
         // Its due times stay undecided and in sight; looked at again in a while, so that it cannot busy the leader.
         deps.log.error("Cannot compute the schedule of a job: " + planned.message, { jobId: job.id });
-        await askIndex(() => deps.dueIndex.put([{ jobId: job.id, dueAt: now + FAULTY_AGAIN_MS }]), undefined);
+        await index.put([{ jobId: job.id, dueAt: now + FAULTY_AGAIN_MS }]);
       }
     }
     return decisions;
   }
 
   /** Due jobs by the index, and on a poll by the store; index entries that are wrong are put right. */
-  async function dueJobs(now: number, poll: boolean): Promise<{ jobs: readonly Job[]; more: boolean }> {
+  async function dueJobs(
+    now: number,
+    poll: boolean,
+    index: AskedIndex,
+  ): Promise<{ jobs: readonly Job[]; more: boolean }> {
     const found = new Map<string, Job>();
     let more = false;
-    const entries = await askIndex(() => deps.dueIndex.due(now, options.batchSize), []);
+    const entries = await index.due(now, options.batchSize);
     if (entries.length > 0) {
       more = entries.length === options.batchSize;
       const ids = entries.map((entry) => entry.jobId);
       for (const job of await deps.ledger.dueJobs(ids, now)) found.set(job.id, job);
-      await correctIndex(ids.filter((id) => !found.has(id)));
+      await correctIndex(ids.filter((id) => !found.has(id)), index);
     }
     if (poll) {
       const polled = await deps.ledger.pollDueJobs(now, options.batchSize);
@@ -236,39 +265,12 @@ export function dispatcherActor(
     return { jobs: [...found.values()], more };
   }
 
-  async function correctIndex(jobIds: readonly string[]): Promise<void> {
+  async function correctIndex(jobIds: readonly string[], index: AskedIndex): Promise<void> {
     for (const jobId of jobIds) {
       const job = await deps.jobs.get(jobId);
       const dueAt = job?.nextDueAt ?? null;
-      await askIndex(
-        () => dueAt === null ? deps.dueIndex.remove([jobId]) : deps.dueIndex.put([{ jobId, dueAt }]),
-        undefined,
-      );
-    }
-  }
-
-  async function moveIndex(decided: readonly Decision[]): Promise<void> {
-    const entries: DueEntry[] = [];
-    const ended: string[] = [];
-    for (const { jobId, nextDueAt } of decided) {
-      if (nextDueAt === null) ended.push(jobId);
-      else entries.push({ jobId, dueAt: nextDueAt });
-    }
-    if (entries.length > 0) await askIndex(() => deps.dueIndex.put(entries), undefined);
-    if (ended.length > 0) await askIndex(() => deps.dueIndex.remove(ended), undefined);
-  }
-
-  async function nextAt(): Promise<number | null> {
-    return await askIndex(() => deps.dueIndex.nextAt(), null);
-  }
-
-  /** The index may fail: the slow poll lies underneath. */
-  async function askIndex<T>(ask: () => Promise<T>, otherwise: T): Promise<T> {
-    try {
-      return await ask();
-    } catch (error) {
-      deps.log.warn("Cannot use the due index, working from the store: " + (error as Error).message);
-      return otherwise;
+      if (dueAt === null) await index.remove([jobId]);
+      else await index.put([{ jobId, dueAt }]);
     }
   }
 
@@ -281,6 +283,7 @@ export function dispatcherActor(
       count += page.items.length;
       after = page.next;
     } while (after !== null && !signal.aborted);
+    if (!signal.aborted) await deps.dueIndex.markBuilt(builder);
     return count;
   }
 
@@ -293,5 +296,56 @@ export function dispatcherActor(
       }
     }
     if (slots > 0) deps.meter.count("due_times_decided_total", slots, { verdict: "occurrence" });
+  }
+}
+
+/** The due index during one pass. It may fail, and is then not asked again: the slow poll lies underneath. */
+class AskedIndex {
+  state: IndexState = "complete";
+
+  constructor(private readonly deps: Pick<DispatcherDeps, "dueIndex" | "log">) {}
+
+  async checkBuilder(builder: string): Promise<void> {
+    if (await this.#ask((index) => index.builtBy(), builder) !== builder) this.state = "incomplete";
+  }
+
+  due(now: number, limit: number): Promise<readonly DueEntry[]> {
+    return this.#ask((index) => index.due(now, limit), []);
+  }
+
+  nextAt(): Promise<number | null> {
+    return this.#ask((index) => index.nextAt(), null);
+  }
+
+  put(entries: readonly DueEntry[]): Promise<void> {
+    return entries.length === 0 ? Promise.resolve() : this.#ask((index) => index.put(entries), undefined);
+  }
+
+  remove(jobIds: readonly string[]): Promise<void> {
+    return jobIds.length === 0 ? Promise.resolve() : this.#ask((index) => index.remove(jobIds), undefined);
+  }
+
+  async move(decided: readonly Decision[]): Promise<void> {
+    const entries: DueEntry[] = [];
+    const ended: string[] = [];
+    for (const { jobId, nextDueAt } of decided) {
+      if (nextDueAt === null) ended.push(jobId);
+      else entries.push({ jobId, dueAt: nextDueAt });
+    }
+    await this.put(entries);
+    await this.remove(ended);
+  }
+
+  async #ask<T>(ask: (index: DueIndex) => Promise<T>, otherwise: T): Promise<T> {
+    if (this.state === "away") return otherwise;
+    try {
+      return await ask(this.deps.dueIndex);
+    } catch (error) {
+      this.state = "away";
+      this.deps.log.warn(
+        "Cannot use the due index, working from the store: " + (error as Error).message,
+      );
+      return otherwise;
+    }
   }
 }

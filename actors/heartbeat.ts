@@ -1,8 +1,9 @@
 /**
  * Presence of this worker and the leases of its running attempts.
  *
- * Every third of a lease all running attempts are renewed in one call. An attempt that could not be renewed for a
- * lease's length, less a margin, is killed before the lease ends, so that nobody else can be running it already.
+ * Every third of a lease all running attempts are renewed in one call, and presence says which are running: two
+ * paths, either of which keeps an attempt from being taken for lost. One that has had neither for a lease's length,
+ * less a margin, is killed before the lease ends, so that nobody else can be running it already.
  * A renewal also brings cancel requests; the live event of a cancellation is only the faster way.
  */
 import type { RenewAnswer } from "./domain/message.ts";
@@ -12,7 +13,13 @@ import type { Events, LiveEvent } from "./ports/events.ts";
 import type { Log } from "./ports/log.ts";
 import type { Pool } from "./ports/pool.ts";
 import type { Presence, RunningAttempt } from "./ports/presence.ts";
-import { type ActorDefinition, type ActorRef, type RunOutcome, STOP } from "./runtime/actor.ts";
+import {
+  type ActorContext,
+  type ActorDefinition,
+  type ActorRef,
+  type RunOutcome,
+  STOP,
+} from "./runtime/actor.ts";
 import type { JobActorMessage } from "./job.ts";
 
 export type HeartbeatMessage =
@@ -32,8 +39,14 @@ type PrivateMessage =
     readonly askedAt: number;
     readonly answers: RunOutcome<readonly RenewAnswer[]>;
   }
+  | { readonly type: "watchNow" }
   | { readonly type: "announceNow" }
-  | { readonly type: "announced"; readonly said: RunOutcome<void> }
+  | {
+    readonly type: "announced";
+    readonly running: readonly Held[];
+    readonly askedAt: number;
+    readonly said: RunOutcome<void>;
+  }
   | {
     readonly type: "cancelsRequested";
     readonly requests: readonly Extract<LiveEvent, { type: "cancelRequested" }>[];
@@ -65,6 +78,8 @@ interface Held extends RunningAttempt {
   readonly job: ActorRef<JobActorMessage>;
   /** Monotonic moment up to which the lease surely holds. */
   leaseUntil: number;
+  /** It was told to end because no path kept it. */
+  isLost: boolean;
 }
 
 interface State {
@@ -72,13 +87,14 @@ interface State {
   readonly held: Map<string, Held>;
   readonly busy: Map<string, number>;
   readonly unsubscribe: () => void;
-  announcedBusy: number;
+  announcing: boolean;
   stopping: boolean;
 }
 
 /** The last third of a lease is kept for ending user code, kill ladder included (reliability I10). */
 const KEPT_FOR_KILLING = 1 / 3;
 const RENEW_AGAIN_MS = 1000;
+const WATCH_EVERY_AT_MOST_MS = 1000;
 const ANNOUNCE_CHANGE_AFTER_MS = 1000;
 
 export function heartbeatActor(
@@ -97,15 +113,16 @@ export function heartbeatActor(
       });
       context.every("renew", options.leaseMs / 3, { type: "renewNow" });
       context.every("announce", options.intervalMs, { type: "announceNow" });
+      context.every("watch", Math.min(options.leaseMs / 6, WATCH_EVERY_AT_MOST_MS), { type: "watchNow" });
       const state: State = {
         startedAt: deps.clock.now(),
         held: new Map(),
         busy: new Map(),
         unsubscribe,
-        announcedBusy: 0,
+        announcing: false,
         stopping: false,
       };
-      context.run(() => announce(state), (said) => ({ type: "announced", said }));
+      startAnnouncing(state, context);
       return state;
     },
 
@@ -117,6 +134,7 @@ export function heartbeatActor(
             ...attempt,
             job: message.job,
             leaseUntil: message.leaseFrom + options.leaseMs,
+            isLost: false,
           });
           state.busy.set(attempt.jobType, (state.busy.get(attempt.jobType) ?? 0) + 1);
           if (state.held.size === 1) {
@@ -143,6 +161,9 @@ export function heartbeatActor(
           applyRenewal(state, message.asked, message.askedAt, message.answers);
           if (!message.answers.ok) context.after("renewAgain", RENEW_AGAIN_MS, { type: "renewNow" });
           return state;
+        case "watchNow":
+          killUnkept(state);
+          return state;
         case "cancelsRequested":
           for (const request of message.requests) {
             state.held.get(`${request.occurrenceId}/${request.token}`)?.job.tell({
@@ -152,11 +173,15 @@ export function heartbeatActor(
           }
           return state;
         case "announceNow":
-          context.run(() => announce(state), (said) => ({ type: "announced", said }));
+          startAnnouncing(state, context);
           return state;
         case "announced":
+          state.announcing = false;
           if (!message.said.ok) deps.log.warn("Cannot announce presence: " + message.said.error.message);
-          else deps.events.publish([{ type: "workersChanged", at: deps.clock.now() }]);
+          else {
+            for (const held of message.running) extend(held, message.askedAt);
+            deps.events.publish([{ type: "workersChanged", at: deps.clock.now() }]);
+          }
           return state;
         case "left":
           return STOP;
@@ -177,7 +202,22 @@ export function heartbeatActor(
     },
   };
 
-  function announce(state: State): Promise<void> {
+  function startAnnouncing(
+    state: State,
+    context: ActorContext<HeartbeatMessage | PrivateMessage>,
+  ): void {
+    // A slow answer must not be overtaken by an older word.
+    if (state.announcing) return;
+    state.announcing = true;
+    const running = [...state.held.values()];
+    const askedAt = deps.clock.mono();
+    context.run(
+      () => announce(state, running),
+      (said) => ({ type: "announced", running, askedAt, said }),
+    );
+  }
+
+  function announce(state: State, running: readonly Held[]): Promise<void> {
     return deps.presence.announce({
       workerId: options.workerId,
       instanceId: options.instanceId,
@@ -189,7 +229,7 @@ export function heartbeatActor(
         const lanesBusy = state.busy.get(offer.name) ?? 0;
         return { ...offer, lanesBusy, lanesFree: Math.max(0, offer.maxParallelJobs - lanesBusy) };
       }),
-      running: [...state.held.values()].map(runningOf),
+      running: running.map(runningOf),
       isStopping: state.stopping,
     });
   }
@@ -208,14 +248,25 @@ export function heartbeatActor(
       if (held === undefined) return; // ended meanwhile
       const answer = answers.ok ? answers.value[index] : undefined;
       if (answer?.ok === true) {
-        held.leaseUntil = askedAt + options.leaseMs;
+        extend(held, askedAt);
         if (answer.cancel !== null) held.job.tell({ type: "cancel", reason: answer.cancel.reason });
-      } else if (
-        answer?.ok === false || held.leaseUntil - options.leaseMs * KEPT_FOR_KILLING <= deps.clock.mono()
-      ) {
-        held.job.tell({ type: "leaseLost" });
-      }
+      } else if (answer?.ok === false) held.job.tell({ type: "leaseLost" });
     });
+  }
+
+  /** Whether answers come or not: what no path has kept ends while its lease still holds. */
+  function killUnkept(state: State): void {
+    const mono = deps.clock.mono();
+    for (const held of state.held.values()) {
+      if (held.isLost || held.leaseUntil - options.leaseMs * KEPT_FOR_KILLING > mono) continue;
+      held.isLost = true;
+      held.job.tell({ type: "leaseLost" });
+    }
+  }
+
+  /** Counts from before the request, never from its answer; an older word takes nothing back. */
+  function extend(held: Held, askedAt: number): void {
+    held.leaseUntil = Math.max(held.leaseUntil, askedAt + options.leaseMs);
   }
 }
 

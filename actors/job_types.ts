@@ -1,7 +1,7 @@
 /**
  * What the workers offer, as this instance last heard: for validating payloads, naming unknown types and giving
  * due times their type's limits. Limits are remembered after the last worker of a type left, so that a restart of a
- * pool does not change what its jobs are given.
+ * pool does not change what its jobs are given. While presence is out of reach the last word counts.
  */
 import type { JobTypeOffer } from "./domain/job_type.ts";
 import type { Clock } from "./ports/clock.ts";
@@ -17,7 +17,10 @@ export interface JobTypes {
   names(): readonly string[];
   /** The limits of a type, or the server's when no worker has been heard of. */
   defaults(jobType: string): TypeDefaults;
-  /** Asks presence again when what is known is older than a second, or at once with `now`. */
+  /**
+   * Asks presence again when what is known is older than a second; when it cannot be asked, what is known stays. With
+   * `now` it is asked at once, and a failure is the caller's.
+   */
   refresh(now?: boolean): Promise<readonly WorkerInstance[]>;
 }
 
@@ -35,8 +38,13 @@ export function createJobTypes(
     defaults: (jobType) => remembered.get(jobType) ?? deps.fallback,
     async refresh(now = false) {
       if (!now && deps.clock.mono() - refreshedAt < REFRESH_MS) return instances;
-      instances = await deps.presence.list();
       refreshedAt = deps.clock.mono();
+      try {
+        instances = await deps.presence.list();
+      } catch (error) {
+        if (now) throw error;
+        return instances;
+      }
       offers = new Map();
       for (const instance of instances) {
         for (const offer of instance.jobTypes) {

@@ -6,8 +6,10 @@
  * The lease says who tries; the epoch in the store decides. Every write of the dispatcher and of recovery carries
  * the epoch, and the store refuses an older one, so a leader that was frozen and wakes can do no harm. A leader
  * trusts itself until the start of its last successful renewal + TTL − margin, by the monotonic clock; with the
- * lease's server out of reach it goes on while it can renew the epoch row. The dispatcher and recovery are its
- * children and run only while it leads.
+ * lease's server out of reach it goes on while it can renew the epoch row, and a candidate that cannot reach it
+ * either leads only once that row's lease has lapsed. A lease that vanished (its server was emptied) is taken again
+ * by whoever is first, the holder included. A leader that stops in order says so, and candidates try at once.
+ * The dispatcher and recovery are its children and run only while it leads.
  */
 import type { Clock } from "./ports/clock.ts";
 import type { Events } from "./ports/events.ts";
@@ -32,6 +34,7 @@ type PrivateMessage =
   | { readonly type: "tried"; readonly askedAt: number; readonly elected: RunOutcome<EpochRow | null> }
   | { readonly type: "renewNow" }
   | { readonly type: "renewed"; readonly askedAt: number; readonly kept: RunOutcome<"kept" | "lost"> }
+  | { readonly type: "trustEnded" }
   | { readonly type: "childGone"; readonly child: ActorRef<never> }
   | { readonly type: "released" };
 
@@ -66,7 +69,9 @@ interface State {
   /** Monotonic moment until which this leader trusts itself. */
   trustUntil: number;
   readonly children: Set<ActorRef<never>>;
+  trying: boolean;
   stopping: boolean;
+  unsubscribe: () => void;
 }
 
 export const LEASE_NAME = "leader";
@@ -96,16 +101,23 @@ export function leaderActor(
         epoch: 0,
         trustUntil: 0,
         children: new Set(),
+        trying: false,
         stopping: false,
+        unsubscribe: () => {},
       };
-      tryToLead(context);
+      state.unsubscribe = deps.events.subscribe(["leaderChanged"], (events) => {
+        if (events.some((event) => event.type === "leaderChanged" && event.holder === null)) {
+          context.inject({ type: "tryNow" });
+        }
+      });
+      tryToLead(state, context);
       return state;
     },
 
     receive(state, message, context) {
       switch (message.type) {
         case "tryNow":
-          if (state.phase === "following" && !state.stopping) tryToLead(context);
+          if (state.phase === "following" && !state.stopping) tryToLead(state, context);
           return state;
         case "tried":
           return onTried(state, message.askedAt, message.elected, context);
@@ -114,6 +126,9 @@ export function leaderActor(
           return state;
         case "renewed":
           return onRenewed(state, message.askedAt, message.kept, context);
+        case "trustEnded":
+          if (state.phase === "leading") stepDown(state, "its lead could not be renewed in time", context);
+          return state;
         case "staleEpoch":
           deps.meter.count("leader_refused_writes_total");
           if (state.phase === "leading" && message.epoch === state.epoch) {
@@ -134,19 +149,42 @@ export function leaderActor(
 
     stopping(state, context) {
       state.stopping = true;
-      if (state.phase === "following") return STOP;
+      if (state.phase === "following" && !state.trying) return STOP;
       if (state.phase === "leading") stepDown(state, "this instance stops", context);
       return state;
     },
+
+    stopped(state) {
+      state.unsubscribe();
+    },
   };
 
-  function tryToLead(context: Context): void {
+  function tryToLead(state: State, context: Context): void {
+    if (state.trying) return;
+    state.trying = true;
     const askedAt = deps.clock.mono();
-    context.run(async () => {
-      if (!await deps.leases.acquire(LEASE_NAME, instanceId, ttlMs)) return null;
-      const now = deps.clock.now();
-      return await deps.ledger.raiseEpoch(instanceId, now, now + ttlMs);
-    }, (elected) => ({ type: "tried", askedAt, elected }));
+    context.run(elect, (elected) => ({ type: "tried", askedAt, elected }));
+  }
+
+  async function elect(): Promise<EpochRow | null> {
+    const { ledger, leases, clock } = deps;
+    let isHolder: boolean;
+    try {
+      isHolder = await leases.acquire(LEASE_NAME, instanceId, ttlMs);
+    } catch (error) {
+      const now = clock.now();
+      const elected = await ledger.raiseLapsedEpoch(instanceId, now, now + ttlMs);
+      if (elected !== null) {
+        deps.log.warn(
+          "Leading without the lease, its server is out of reach and the epoch had lapsed: " +
+            (error as Error).message,
+        );
+      }
+      return elected;
+    }
+    if (!isHolder) return null;
+    const now = clock.now();
+    return await ledger.raiseEpoch(instanceId, now, now + ttlMs);
   }
 
   function onTried(
@@ -155,15 +193,22 @@ export function leaderActor(
     elected: RunOutcome<EpochRow | null>,
     context: Context,
   ): State | typeof STOP {
+    state.trying = false;
     if (!elected.ok) deps.log.warn("Cannot try to lead: " + elected.error.message);
     if (!elected.ok || elected.value === null) {
+      if (state.stopping) return STOP;
       context.after("try", TRY_EVERY_MS, { type: "tryNow" });
       return state;
     }
     state.epoch = elected.value.epoch;
     if (state.stopping) return release(state, context);
+    if (askedAt + ttlMs - margin <= deps.clock.mono()) {
+      // The answer came so late that the lease may be another's by now.
+      context.after("try", TRY_EVERY_MS, { type: "tryNow" });
+      return state;
+    }
     state.phase = "leading";
-    state.trustUntil = askedAt + ttlMs - margin;
+    trust(state, askedAt, context);
     context.every("renew", ttlMs / 3, { type: "renewNow" });
     for (const { name, definition } of options.led(state.epoch, context.self)) {
       const child = context.spawn(`${name}-${state.epoch}`, definition);
@@ -181,6 +226,13 @@ export function leaderActor(
     return state;
   }
 
+  /** Counts from before the request, never from its answer. */
+  function trust(state: State, askedAt: number, context: Context): void {
+    state.trustUntil = askedAt + ttlMs - margin;
+    const left = Math.max(0, state.trustUntil - deps.clock.mono());
+    context.after("trust", left, { type: "trustEnded" });
+  }
+
   function renew(state: State, context: Context): void {
     const { epoch } = state;
     const askedAt = deps.clock.mono();
@@ -188,7 +240,9 @@ export function leaderActor(
       const now = deps.clock.now();
       if (!await deps.ledger.renewEpoch(epoch, now, now + ttlMs)) return "lost";
       try {
-        return await deps.leases.renew(LEASE_NAME, instanceId, ttlMs) ? "kept" : "lost";
+        if (await deps.leases.renew(LEASE_NAME, instanceId, ttlMs)) return "kept";
+        // Its server may have lost it: then it is ours again, unless somebody was faster.
+        return await deps.leases.acquire(LEASE_NAME, instanceId, ttlMs) ? "kept" : "lost";
       } catch (error) {
         // The epoch row is ours still; the lease's server is only out of reach.
         deps.log.warn(
@@ -206,9 +260,8 @@ export function leaderActor(
     context: Context,
   ): State {
     if (state.phase !== "leading") return state;
-    if (kept.ok && kept.value === "kept") state.trustUntil = askedAt + ttlMs - margin;
+    if (kept.ok && kept.value === "kept") trust(state, askedAt, context);
     else if (kept.ok) stepDown(state, "the lease or the epoch is another's", context);
-    else if (deps.clock.mono() >= state.trustUntil) stepDown(state, kept.error.message, context);
     else {
       deps.log.warn("Cannot renew the leader's lease, trying again: " + kept.error.message);
       context.after("renewAgain", Math.min(TRY_EVERY_MS, ttlMs / 10), { type: "renewNow" });
@@ -219,6 +272,7 @@ export function leaderActor(
   function stepDown(state: State, why: string, context: Context): void {
     state.phase = "stepping-down";
     context.cancelTimer("renew");
+    context.cancelTimer("trust");
     options.onLeading(null);
     deps.log.info("Stepping down", { epoch: state.epoch, why });
     for (const child of state.children) context.stopChild(child);
@@ -228,8 +282,17 @@ export function leaderActor(
   /** A clean stop gives the lead away at once instead of after the TTL. */
   function release(state: State, context: Context): State {
     context.run(async () => {
-      await deps.ledger.endEpoch(state.epoch, deps.clock.now());
-      await deps.leases.release(LEASE_NAME, instanceId);
+      try {
+        await deps.ledger.endEpoch(state.epoch, deps.clock.now());
+      } finally {
+        await deps.leases.release(LEASE_NAME, instanceId);
+      }
+      deps.events.publish([{
+        type: "leaderChanged",
+        holder: null,
+        epoch: state.epoch,
+        at: deps.clock.now(),
+      }]);
     }, () => ({ type: "released" }));
     return state;
   }

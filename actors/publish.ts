@@ -9,11 +9,13 @@ import type { Events } from "./ports/events.ts";
 import type { Log } from "./ports/log.ts";
 import type { Meter } from "./ports/meter.ts";
 import type { Queue } from "./ports/queue.ts";
+import type { Outcomes } from "./ports/store.ts";
 
 /** Publishes committed messages and says so to listeners; never throws. Gives how many were accepted. */
 export async function publishCommitted(
   deps: {
     readonly queue: Queue;
+    readonly store: { readonly outcomes: Pick<Outcomes, "notePublished"> };
     readonly events: Events;
     readonly clock: Clock;
     readonly log: Log;
@@ -26,9 +28,10 @@ export async function publishCommitted(
   announceMessages(deps, messages, "Queued");
   try {
     const answers = await deps.queue.publish(messages);
-    const accepted = answers.filter((answer) => answer === "accepted").length;
-    deps.meter.count("occurrences_published_total", accepted);
-    return accepted;
+    const accepted = messages.filter((_, index) => answers[index] === "accepted");
+    deps.store.outcomes.notePublished(accepted);
+    deps.meter.count("occurrences_published_total", accepted.length);
+    return accepted.length;
   } catch (error) {
     deps.log.warn("Cannot publish committed occurrences, recovery will: " + (error as Error).message, {
       count: messages.length,

@@ -6,10 +6,11 @@
  * published. One that was, yet is unclaimed, is published again only when its type's queue is empty; else it waits
  * its turn in a backlog and is looked at again later, each time twice as late, so that a backlog is never doubled.
  *
- * Reaping. An attempt counts as lost only when its stored lease has ended *and* this leader has itself seen it
- * unchanged for a lease and a margin by its own monotonic clock, and no worker announces it: change is trusted,
- * not timestamps. In embedded mode the folder lock proves that no other process lives, so what another process
- * ran is lost at once.
+ * Reaping. An attempt is kept alive by two paths: its lease in the store, and the presence of a worker that says it
+ * runs it. It counts as lost only when its stored lease has ended *and* this leader has itself seen neither path
+ * move for a lease and a margin by its own monotonic clock: change is trusted, not timestamps. So running attempts
+ * are watched from their first second on, and while presence cannot be asked nobody is taken for lost. In embedded
+ * mode the folder lock proves that no other process lives, so what another process ran is lost at once.
  */
 import type { JobMessage } from "./domain/message.ts";
 import type { Clock, Random } from "./ports/clock.ts";
@@ -18,7 +19,7 @@ import type { Log } from "./ports/log.ts";
 import type { Meter } from "./ports/meter.ts";
 import type { Presence } from "./ports/presence.ts";
 import type { Queue } from "./ports/queue.ts";
-import type { Ledger, RecordAnswer, Recoverable, SilentAttempt } from "./ports/store.ts";
+import type { Ledger, Outcomes, RecordAnswer, Recoverable, SilentAttempt } from "./ports/store.ts";
 import { announceRecord } from "./announce.ts";
 import { publishCommitted } from "./publish.ts";
 import type { ActorContext, ActorDefinition, RunOutcome } from "./runtime/actor.ts";
@@ -35,6 +36,7 @@ type PrivateMessage =
 export interface RecoveryDeps {
   readonly ledger: Ledger;
   readonly queue: Queue;
+  readonly store: { readonly outcomes: Pick<Outcomes, "notePublished"> };
   readonly presence: Presence;
   readonly events: Events;
   readonly clock: Clock;
@@ -61,8 +63,15 @@ interface PublishPass {
 }
 type ReapPass = { readonly stale: boolean; readonly record: RecordAnswer | null };
 
-/** When an attempt's lease was first seen at its present value, by the monotonic clock. */
-type Seen = Map<string, { readonly leaseUntil: number; readonly since: number }>;
+/** What was last seen of a running attempt, and since when it has not moved (by the monotonic clock). */
+interface Sign {
+  /** The stored lease. */
+  readonly leaseUntil: number;
+  /** When a worker last said that it runs it, by that announcement's own time; null when none does. */
+  readonly announcedAt: number | null;
+  readonly since: number;
+}
+type Seen = Map<string, Sign>;
 
 interface State {
   publishing: boolean;
@@ -86,6 +95,7 @@ const POLL_MS = 2000;
 const LOOK_AGAIN_MS = 30_000;
 const LOOK_AGAIN_AT_MOST_MS = 3_600_000;
 const MARGIN_MS = 1500;
+const REAP_EVERY_AT_MOST_MS = 1000;
 
 export function recoveryActor(
   deps: RecoveryDeps,
@@ -103,7 +113,7 @@ export function recoveryActor(
         }),
         deps.queue.onDrained((jobType, why) => context.inject({ type: "drained", jobType, why })),
       ];
-      context.every("reap", options.leaseMs / 3, { type: "reapNow" });
+      context.every("reap", Math.min(options.leaseMs / 3, REAP_EVERY_AT_MOST_MS), { type: "reapNow" });
       const state: State = {
         publishing: false,
         publishAsked: false,
@@ -254,8 +264,10 @@ export function recoveryActor(
 
   async function reapPass(state: State): Promise<ReapPass> {
     const now = deps.clock.now();
-    const silent = await deps.ledger.silentAttempts(options.soleProcess ? Infinity : now, PAGE);
-    const lost = await sortOutLost(state, silent);
+    const running = await deps.ledger.silentAttempts(Infinity, PAGE);
+    const isGone = (one: SilentAttempt) => options.soleProcess && one.instanceId !== options.instanceId;
+    const silent = await lostToSilence(state, running.filter((one) => !isGone(one)));
+    const lost = [...running.filter(isGone), ...silent];
     if (lost.length === 0) return { stale: false, record: null };
     deps.log.warn("Attempts are lost: their worker is gone", { attempts: lost.length });
     const record = await deps.ledger.reap(options.epoch, lost, now, deps.random.next());
@@ -263,31 +275,36 @@ export function recoveryActor(
     return { stale: record === null, record };
   }
 
-  async function sortOutLost(
+  async function lostToSilence(
     state: State,
-    silent: readonly SilentAttempt[],
+    running: readonly SilentAttempt[],
   ): Promise<readonly SilentAttempt[]> {
-    if (silent.length === 0) {
+    if (running.length === 0) {
       state.seen.clear();
       return [];
     }
-    const announced = new Set<string>();
+    const announced = new Map<string, number>();
     for (const instance of await deps.presence.list()) {
-      for (const running of instance.running) announced.add(`${running.occurrenceId}/${running.token}`);
+      for (const one of instance.running) announced.set(keyOf(one), instance.lastSeenAt);
     }
     const mono = deps.clock.mono();
     const now = deps.clock.now();
     const seen: Seen = new Map();
-    const lost = silent.filter((attempt) => {
-      if (options.soleProcess && attempt.instanceId !== options.instanceId) return true;
-      const key = `${attempt.occurrenceId}/${attempt.token}`;
-      if (announced.has(key) || attempt.leaseUntil > now) return false;
+    const lost = running.filter((attempt) => {
+      const { leaseUntil } = attempt;
+      const key = keyOf(attempt);
       const before = state.seen.get(key);
-      const since = before?.leaseUntil === attempt.leaseUntil ? before.since : mono;
-      seen.set(key, { leaseUntil: attempt.leaseUntil, since });
-      return mono - since >= options.leaseMs + MARGIN_MS;
+      const announcedAt = announced.get(key) ?? before?.announcedAt ?? null;
+      const isStill = before?.leaseUntil === leaseUntil && before.announcedAt === announcedAt;
+      const since = isStill ? before.since : mono;
+      seen.set(key, { leaseUntil, announcedAt, since });
+      return leaseUntil <= now && mono - since >= options.leaseMs + MARGIN_MS;
     });
     state.seen = seen;
     return lost;
   }
+}
+
+function keyOf(attempt: { readonly occurrenceId: string; readonly token: number }): string {
+  return `${attempt.occurrenceId}/${attempt.token}`;
 }

@@ -67,12 +67,13 @@ Deno.test("a leader whose epoch is another's steps down, and leads again under a
     await assertEachSecondRan(node, job.id, 5);
   }));
 
-Deno.test("a worker that cannot renew its lease ends its run before the lease does, and the run is handed back", () =>
+Deno.test("a worker that can neither renew its lease nor announce itself ends its run before the lease does, and the run is handed back", () =>
   withFaults(async (node, clock, faults) => {
     const job = await node.createJob({});
     await node.trigger(job.id);
     await clock.advance(1000);
     faults.plan("renew", "fails", 100);
+    faults.plan("announce", "fails", 100);
     await clock.advance(12_000);
     await settle(node);
     const [first] = node.pool.started;
@@ -81,6 +82,62 @@ Deno.test("a worker that cannot renew its lease ends its run before the lease do
     assert((occurrence?.token ?? 0) > first.token, "it was handed back and claimed anew");
     assertEquals(occurrence?.attempt, 1, "the attempt did not count");
   }, () => ({ afterMs: 3_600_000, outcome: completed })));
+
+Deno.test("either path keeps a run: renewals alone, or presence alone", () =>
+  withFaults(async (node, clock, faults) => {
+    const job = await node.createJob({});
+    await node.trigger(job.id);
+    await clock.advance(1000);
+    for (const path of ["announce", "renew"]) {
+      faults.plan(path, "fails", 100);
+      await clock.advance(100_000);
+      await settle(node);
+      faults.clear();
+      await clock.advance(5000);
+    }
+    const [occurrence] = await node.occurrences(job.id);
+    assertEquals([occurrence?.status, occurrence?.token, node.pool.started.length], ["Running", 1, 1]);
+  }, () => ({ afterMs: 3_600_000, outcome: completed })));
+
+Deno.test("a worker whose renewals and announcements never answer ends its run all the same", () =>
+  withFaults(async (node, clock, faults) => {
+    const job = await node.createJob({});
+    await node.trigger(job.id);
+    await clock.advance(1000);
+    faults.plan("renew", "hangs", 100);
+    faults.plan("announce", "hangs", 1);
+    await clock.advance(15_000);
+    await settle(node);
+    const [occurrence] = await node.occurrences(job.id);
+    assert((occurrence?.token ?? 0) > 1, "it was handed back and claimed anew");
+  }, () => ({ afterMs: 3_600_000, outcome: completed })));
+
+for (const away of [["due", "put", "nextAt", "builtBy"], ["acquire", "renew"]]) {
+  Deno.test(`while ${away.join(", ")} fail, the leader goes on from the store`, () =>
+    withFaults(async (node, clock, faults) => {
+      const job = await node.createJob(EACH_SECOND);
+      await clock.advance(1000);
+      for (const method of away) faults.plan(method, "fails", 1000);
+      await clock.advance(30_000);
+      await settle(node);
+      await assertEachSecondRan(node, job.id, 30);
+      assertEquals(node.epoch, 1);
+    }));
+}
+
+Deno.test("an index that was lost is built anew from the store", () =>
+  withFaults(async (node, clock) => {
+    const far = await node.createJob({ executeAt: new Date(START + 3_600_000).toISOString() });
+    await node.createJob(EACH_SECOND);
+    await clock.advance(2000);
+    await node.adapters.dueIndex.clear();
+    await clock.advance(10_000);
+    assertEquals(await node.adapters.dueIndex.size(), 2);
+    await clock.advance(3_600_000 - 12_000 - 10);
+    assertEquals(await node.occurrences(far.id), []);
+    await clock.advance(20);
+    assertEquals((await node.occurrences(far.id)).length, 1, "it fired on time, not at the next poll");
+  }));
 
 Deno.test("a report that cannot be recorded is kept and sent again until it is", () =>
   withFaults(async (node, clock, faults) => {

@@ -17,6 +17,11 @@ export class Faults {
     this.#planned.set(method, [...this.#planned.get(method) ?? [], ...new Array<Fault>(times).fill(fault)]);
   }
 
+  /** What was planned and has not come yet goes well. */
+  clear(): void {
+    this.#planned.clear();
+  }
+
   /** The same port, with these faults in its way. */
   wrap<T extends object>(port: T): T {
     return new Proxy(port, {

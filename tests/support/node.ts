@@ -195,6 +195,7 @@ function withFaults(adapters: Adapters, faults: Faults | undefined): Adapters {
     queue: faults.wrap(adapters.queue),
     dueIndex: faults.wrap(adapters.dueIndex),
     leases: faults.wrap(adapters.leases),
+    presence: faults.wrap(adapters.presence),
   };
 }
 
