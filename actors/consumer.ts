@@ -4,6 +4,10 @@
  * Deliveries wait here only while a lane is sure to come (prefetch = lanes, plus as many again while runs are
  * short). Lanes are taken before the claim is asked for and given back when user code has ended, so a granted
  * claim always has a lane. All lanes that came free in one turn of the event loop are filled by one claim.
+ *
+ * Lanes are shared with the other types of this worker, so a delivery may wait for one that other types hold. Such
+ * deliveries go back to the queue after a moment, for another worker to take; when this worker is full the flow is
+ * paused until it has a lane again.
  */
 import type { JobTypeOffer } from "./domain/job_type.ts";
 import { announceMessages } from "./announce.ts";
@@ -27,6 +31,8 @@ type PrivateMessage =
   | { readonly type: "delivered"; readonly deliveries: readonly Delivery[] }
   | { readonly type: "laneFree"; readonly durationMs: number }
   | { readonly type: "fill" }
+  | { readonly type: "stuck" }
+  | { readonly type: "claimAgain" }
   | {
     readonly type: "claimed";
     readonly deliveries: readonly Delivery[];
@@ -58,6 +64,11 @@ interface State {
   claiming: number;
   prefetch: number;
   fillAsked: boolean;
+  /** A timer runs after which what waits is given back. */
+  stuckTimer: boolean;
+  /** Deliveries were given back, and none are taken until this worker has a lane, or claims work, again. */
+  paused: "full" | "claims-fail" | null;
+  claimFailures: number;
   averageMs: number;
   stopping: boolean;
   unsubscribed: boolean;
@@ -66,7 +77,11 @@ interface State {
 /** Runs shorter than this on average get a look-ahead of messages (never of claims). */
 const SHORT_RUN_MS = 50;
 const SUBSCRIBE_AGAIN_MS = 1000;
-const CLAIM_AGAIN_MS = 500;
+/** Pause after a claim that failed, doubled with each further one up to 4 s. */
+const CLAIM_AGAIN_MS = 250;
+const CLAIM_FAILURES_COUNTED = 4;
+/** How long deliveries may wait while no lane comes free for them. */
+const STUCK_AFTER_MS = 250;
 
 export function consumerActor(
   deps: ConsumerDeps,
@@ -88,6 +103,9 @@ export function consumerActor(
         claiming: 0,
         prefetch: lanesOfType,
         fillAsked: false,
+        stuckTimer: false,
+        paused: null,
+        claimFailures: 0,
         averageMs: SHORT_RUN_MS,
         stopping: false,
         unsubscribed: false,
@@ -120,7 +138,14 @@ export function consumerActor(
         case "fill":
           state.fillAsked = false;
           adjustPrefetch(state);
+          if (state.paused === "full") resumeWithLane(state, context);
           fill(state, context);
+          return state;
+        case "stuck":
+          onStuck(state, context);
+          return state;
+        case "claimAgain":
+          resume(state);
           return state;
         case "claimed":
           return onClaimed(state, message, context);
@@ -167,6 +192,7 @@ export function consumerActor(
     if (subscribed.ok) {
       state.subscription = subscribed.value;
       if (state.stopping) context.run(() => subscribed.value.stop(), () => ({ type: "unsubscribed" }));
+      else if (state.paused !== null) subscribed.value.setPrefetch(0);
     } else {
       deps.log.warn("Cannot consume, trying again: " + subscribed.error.message, { jobType: offer.name });
       context.after("subscribe", SUBSCRIBE_AGAIN_MS, { type: "subscribeAgain" });
@@ -182,11 +208,56 @@ export function consumerActor(
   }
 
   function fill(state: State, context: Context): void {
+    const wanted = state.stopping ? 0 : Math.min(state.free, state.waiting.length);
+    if (wanted === 0) deps.lanes.pass();
+    const taken = wanted === 0 ? 0 : deps.lanes.take(offer.name, wanted, () => askToFill(state, context));
+    if (taken > 0) claim(state, taken, context);
+    if (state.waiting.length === 0) context.cancelTimer("stuck");
+    else if (taken > 0 || !state.stuckTimer) context.after("stuck", STUCK_AFTER_MS, { type: "stuck" });
+    state.stuckTimer = state.waiting.length > 0;
+  }
+
+  /** Nothing here got a lane for a while: another worker may have one. */
+  function onStuck(state: State, context: Context): void {
+    state.stuckTimer = false;
     if (state.stopping || state.waiting.length === 0) return;
-    const wanted = Math.min(state.free, state.waiting.length);
-    if (wanted === 0) return;
-    const taken = deps.lanes.take(offer.name, wanted, () => askToFill(state, context));
-    if (taken === 0) return;
+    if (state.free > 0 && deps.lanes.free === 0) {
+      pause(state, "full");
+      waitForLane(state, context);
+    } else {
+      // Runs are not short any more: no look-ahead.
+      state.averageMs = Math.max(state.averageMs, SHORT_RUN_MS);
+      adjustPrefetch(state);
+    }
+    giveWaitingBack(state);
+  }
+
+  function giveWaitingBack(state: State): void {
+    for (const delivery of state.waiting.splice(0).reverse()) delivery.requeue();
+  }
+
+  function pause(state: State, why: "full" | "claims-fail"): void {
+    if (state.paused === null) state.subscription?.setPrefetch(0);
+    state.paused = why;
+  }
+
+  function resume(state: State): void {
+    if (state.paused === null || state.stopping) return;
+    state.paused = null;
+    state.subscription?.setPrefetch(state.prefetch);
+  }
+
+  function resumeWithLane(state: State, context: Context): void {
+    if (deps.lanes.free > 0) resume(state);
+    else waitForLane(state, context);
+  }
+
+  function waitForLane(state: State, context: Context): void {
+    deps.lanes.forget(offer.name);
+    deps.lanes.whenFree(offer.name, () => askToFill(state, context));
+  }
+
+  function claim(state: State, taken: number, context: Context): void {
     state.free -= taken;
     state.claiming += taken;
     const deliveries = state.waiting.splice(0, taken);
@@ -214,10 +285,15 @@ export function consumerActor(
       // Unknown whether they were granted: given back, and reaped if they were.
       deps.log.warn("Cannot claim, handing back: " + answers.error.message, { jobType: offer.name });
       giveBack(state, deliveries.length);
-      for (const delivery of deliveries) delivery.requeue();
-      context.after("claimAgain", CLAIM_AGAIN_MS, { type: "fill" });
+      state.waiting.unshift(...deliveries);
+      giveWaitingBack(state);
+      const again = CLAIM_AGAIN_MS * 2 ** state.claimFailures;
+      state.claimFailures = Math.min(state.claimFailures + 1, CLAIM_FAILURES_COUNTED);
+      pause(state, "claims-fail");
+      context.after("claimAgain", again, { type: "claimAgain" });
       return mayStop(state);
     }
+    state.claimFailures = 0;
     const isWatched = deps.events.wants("occurrenceChanged");
     let granted = 0;
     deliveries.forEach((delivery, index) => {
@@ -273,7 +349,7 @@ export function consumerActor(
     const prefetch = state.averageMs < SHORT_RUN_MS ? lanesOfType * 2 : lanesOfType;
     if (prefetch === state.prefetch) return;
     state.prefetch = prefetch;
-    state.subscription?.setPrefetch(prefetch);
+    if (state.paused === null) state.subscription?.setPrefetch(prefetch);
   }
 
   function mayStop(state: State): State | typeof STOP {

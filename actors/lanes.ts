@@ -4,7 +4,10 @@
  */
 export class Lanes {
   #free: number;
-  readonly #waiting: { readonly key: string; readonly wake: () => void }[] = [];
+  /** Consumers with messages in hand that wait for a lane, in turn. */
+  readonly #waiting: Waiting[] = [];
+  /** Consumers that gave their messages back and want to hear of a free lane. */
+  readonly #paused: Waiting[] = [];
 
   /** `total`: how many attempts may run in this process at once. */
   constructor(readonly total: number) {
@@ -19,18 +22,43 @@ export class Lanes {
   take(key: string, wanted: number, wake: () => void): number {
     const taken = Math.min(wanted, this.#free);
     this.#free -= taken;
-    if (taken < wanted && !this.#waiting.some((one) => one.key === key)) this.#waiting.push({ key, wake });
+    if (taken < wanted) addOnce(this.#waiting, { key, wake });
+    else this.pass();
     return taken;
   }
 
   give(count: number): void {
     this.#free += count;
-    if (this.#free > 0) this.#waiting.shift()?.wake();
+    this.pass();
+  }
+
+  /** Who was woken and needs nothing passes the free lane on. */
+  pass(): void {
+    if (this.#free === 0) return;
+    const first = this.#waiting.shift();
+    if (first !== undefined) first.wake();
+    else for (const paused of this.#paused.splice(0)) paused.wake();
+  }
+
+  /** Calls `wake` once when a lane is free and no consumer with messages in hand waits for it. */
+  whenFree(key: string, wake: () => void): void {
+    addOnce(this.#paused, { key, wake });
   }
 
   /** Nobody with this key waits any more. */
   forget(key: string): void {
-    const at = this.#waiting.findIndex((one) => one.key === key);
-    if (at >= 0) this.#waiting.splice(at, 1);
+    for (const list of [this.#waiting, this.#paused]) {
+      const at = list.findIndex((one) => one.key === key);
+      if (at >= 0) list.splice(at, 1);
+    }
   }
+}
+
+interface Waiting {
+  readonly key: string;
+  readonly wake: () => void;
+}
+
+function addOnce(list: Waiting[], one: Waiting): void {
+  if (!list.some(({ key }) => key === one.key)) list.push(one);
 }

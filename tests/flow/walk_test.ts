@@ -131,6 +131,8 @@ Deno.test("lanes bound what runs at once, and what waits is run when one is free
     await clock.advance(500);
     const running = node.pool.started.map((request) => request.jobType).sort();
     assertEquals(running, ["OtherJob", "SampleJob", "SampleJob"]);
+    const held = (await node.adapters.queue.depth()).reduce((sum, one) => sum + one.unacknowledged, 0);
+    assertEquals(held, 3, "what has no lane here is in the queue, where another worker could take it");
     await clock.advance(20_000);
     assertEquals(node.pool.started.length, 10);
   }));
