@@ -35,6 +35,11 @@ export interface LedgerHistory {
     readonly end: number | null;
     /** When the process that ran it was dead at the latest: closes a run without an end. */
     readonly deadAt: number | null;
+    /** When it threw, as it was told to or as planned; null or left out when it did not. */
+    readonly stoppedAt?: number | null;
+    /** Signs of life that it wrote while it ran. A run with beats and no end lasted until the last of them. */
+    readonly beats?: readonly number[];
+    readonly pid?: number;
   }[];
   /** Occurrence ids that a client was told were accepted. */
   readonly acknowledged: readonly string[];
@@ -193,7 +198,7 @@ function checkRuns(history: LedgerHistory): Violation[] {
           what: `job ${job.id}: ${run.occurrenceId} started while ${open} ran`,
         });
       }
-      const end = run.end ?? run.deadAt ?? Infinity;
+      const end = lastSignOf(run);
       if (end > openUntil) {
         openUntil = end;
         open = run.occurrenceId;
@@ -201,6 +206,11 @@ function checkRuns(history: LedgerHistory): Violation[] {
     }
   }
   return violations;
+}
+
+/** Until when a run was surely on. */
+export function lastSignOf(run: LedgerHistory["runs"][number]): number {
+  return run.end ?? run.stoppedAt ?? run.beats?.at(-1) ?? run.deadAt ?? Infinity;
 }
 
 /** I26: what a client was told was accepted exists. */

@@ -68,28 +68,39 @@ export function readEmbeddedHistory(folder: string): StoredHistory {
   }
 }
 
-/** One line of the witness file that RecorderJob writes. */
+/** One line of the witness file that RecorderJob writes. `stop`: it threw, because it was to or was told to stop. */
 interface Witness {
-  readonly event: "start" | "end";
+  readonly event: "start" | "beat" | "end" | "stop";
   readonly occurrenceId: string;
   readonly jobId: string;
   readonly token: number;
+  readonly pid: number;
   readonly at: number;
 }
 
 /** The runs that the jobs themselves wrote down; `killedAt` are the moments at which every run was cut off. */
-export async function readRuns(file: string, killedAt: readonly number[]): Promise<LedgerHistory["runs"]> {
-  const lines = (await Deno.readTextFile(file)).split("\n").filter((line) => line.endsWith("}"));
-  const witnesses: Witness[] = lines.map((line) => JSON.parse(line));
-  const ends = new Map(
-    witnesses.filter((one) => one.event === "end").map((one) => [`${one.occurrenceId}/${one.token}`, one.at]),
+export async function readRuns(
+  file: string,
+  killedAt: readonly number[] = [],
+): Promise<LedgerHistory["runs"]> {
+  const text = await Deno.readTextFile(file).catch(() => ""); // nothing ran
+  const witnesses: Witness[] = text.split("\n").filter((line) => line.endsWith("}")).map((line) =>
+    JSON.parse(line)
   );
-  return witnesses.filter((one) => one.event === "start").map((one) => ({
-    occurrenceId: one.occurrenceId,
-    jobId: one.jobId,
-    token: one.token,
-    start: one.at,
-    end: ends.get(`${one.occurrenceId}/${one.token}`) ?? null,
-    deadAt: killedAt.find((at) => at >= one.at) ?? null,
-  }));
+  const byRun = Map.groupBy(witnesses, (one) => `${one.occurrenceId}/${one.token}/${one.pid}`);
+  return [...byRun.values()].flatMap((lines) => {
+    const starts = lines.filter((one) => one.event === "start");
+    // A token that ran twice in one process: each start is a run of its own, and the checker will say so.
+    return starts.map((start) => ({
+      occurrenceId: start.occurrenceId,
+      jobId: start.jobId,
+      token: start.token,
+      pid: start.pid,
+      start: start.at,
+      beats: lines.filter((one) => one.event === "beat").map((one) => one.at),
+      end: lines.find((one) => one.event === "end")?.at ?? null,
+      stoppedAt: lines.find((one) => one.event === "stop")?.at ?? null,
+      deadAt: killedAt.find((at) => at >= start.at) ?? null,
+    }));
+  });
 }
