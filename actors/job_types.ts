@@ -3,18 +3,28 @@
  * due times their type's limits. Limits are remembered after the last worker of a type left, so that a restart of a
  * pool does not change what its jobs are given. While presence is out of reach the last word counts.
  */
-import type { JobTypeOffer } from "./domain/job_type.ts";
+import { defaultRoutingPattern, type JobTypeOffer } from "./domain/job_type.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Presence, WorkerInstance } from "./ports/presence.ts";
 import type { TypeDefaults } from "./ports/store.ts";
 
 const REFRESH_MS = 1000;
 
+export interface KnownType {
+  readonly jobType: string;
+  readonly routingPattern: string;
+  readonly pools: readonly string[];
+}
+
 export interface JobTypes {
   /** The newest offer of this type, or null when no worker offers it. */
   offer(jobType: string): JobTypeOffer | null;
   /** Names on offer, sorted. */
   names(): readonly string[];
+  /** The routing pattern of a type as a worker said last, or the one that it has by its name. */
+  routingPattern(jobType: string): string;
+  /** Every type that was ever heard of here, with the pools of the workers that offer it now. */
+  known(): readonly KnownType[];
   /** The limits of a type, or the server's when no worker has been heard of. */
   defaults(jobType: string): TypeDefaults;
   /**
@@ -30,10 +40,17 @@ export function createJobTypes(
   let offers = new Map<string, JobTypeOffer>();
   let instances: readonly WorkerInstance[] = [];
   const remembered = new Map<string, TypeDefaults>();
+  const patterns = new Map<string, string>();
   let refreshedAt = -Infinity;
 
   return {
     offer: (jobType) => offers.get(jobType) ?? null,
+    routingPattern: (jobType) => patterns.get(jobType) ?? defaultRoutingPattern(jobType),
+    known: () =>
+      [...patterns].map(([jobType, routingPattern]) => {
+        const offering = instances.filter((one) => one.jobTypes.some((offer) => offer.name === jobType));
+        return { jobType, routingPattern, pools: [...new Set(offering.map((one) => one.workerId))] };
+      }),
     names: () => [...offers.keys()].sort(),
     defaults: (jobType) => remembered.get(jobType) ?? deps.fallback,
     async refresh(now = false) {
@@ -49,6 +66,7 @@ export function createJobTypes(
       for (const instance of instances) {
         for (const offer of instance.jobTypes) {
           offers.set(offer.name, offer);
+          patterns.set(offer.name, offer.routingPattern);
           remembered.set(offer.name, {
             maxRetries: offer.maxRetries,
             baseRetryDelaySeconds: offer.baseRetryDelaySeconds,

@@ -5,6 +5,7 @@
  * Publishing. The occurrence row is the outbox. A row that was never published, as far as known (`looks` 0), is
  * published. One that was, yet is unclaimed, is published again only when its type's queue is empty; else it waits
  * its turn in a backlog and is looked at again later, each time twice as late, so that a backlog is never doubled.
+ * One that no worker can take is looked at again as well, and at once when a worker that offers its type comes.
  *
  * Reaping. An attempt is kept alive by two paths: its lease in the store, and the presence of a worker that says it
  * runs it. It counts as lost only when its stored lease has ended *and* this leader has itself seen neither path
@@ -18,9 +19,10 @@ import type { Events } from "./ports/events.ts";
 import type { Log } from "./ports/log.ts";
 import type { Meter } from "./ports/meter.ts";
 import type { Presence } from "./ports/presence.ts";
-import type { Queue } from "./ports/queue.ts";
+import type { PublishAnswer, Queue } from "./ports/queue.ts";
 import type { Ledger, Outcomes, RecordAnswer, Recoverable, SilentAttempt } from "./ports/store.ts";
 import { announceRecord } from "./announce.ts";
+import type { JobTypes } from "./job_types.ts";
 import { publishCommitted } from "./publish.ts";
 import type { ActorContext, ActorDefinition, RunOutcome } from "./runtime/actor.ts";
 
@@ -29,6 +31,7 @@ type PrivateMessage =
   | { readonly type: "published"; readonly pass: RunOutcome<PublishPass> }
   | { readonly type: "retryScheduled"; readonly readyAt: number }
   | { readonly type: "drained"; readonly jobType: string; readonly why: "room" | "new" }
+  | { readonly type: "workersChanged" }
   | { readonly type: "publishedReleased" }
   | { readonly type: "reapNow" }
   | { readonly type: "reaped"; readonly pass: RunOutcome<ReapPass> };
@@ -38,6 +41,7 @@ export interface RecoveryDeps {
   readonly queue: Queue;
   readonly store: { readonly outcomes: Pick<Outcomes, "notePublished"> };
   readonly presence: Presence;
+  readonly jobTypes: JobTypes;
   readonly events: Events;
   readonly clock: Clock;
   readonly random: Random;
@@ -78,6 +82,8 @@ interface State {
   publishAsked: boolean;
   /** Types whose queue was lost or had no consumer: to be published anew. */
   readonly anew: Set<string>;
+  /** Types that no worker offered when something of theirs was to be published last. */
+  readonly unroutable: Set<string>;
   /** A queue that was full has room: what it turned away is published without waiting for its turn. */
   hasRoom: boolean;
   /** The queue holds nothing from before this process: everything is to be published once. */
@@ -94,6 +100,7 @@ const PUBLISHED_BY_CREATOR_MS = 10_000;
 const POLL_MS = 2000;
 const LOOK_AGAIN_MS = 30_000;
 const LOOK_AGAIN_AT_MOST_MS = 3_600_000;
+const LOOK_FOR_WORKER_AT_MOST_MS = 300_000;
 const MARGIN_MS = 1500;
 const REAP_EVERY_AT_MOST_MS = 1000;
 
@@ -111,6 +118,7 @@ export function recoveryActor(
         deps.events.subscribe(["retryScheduled"], (events) => {
           for (const event of events) if (event.type === "retryScheduled") context.inject(event);
         }),
+        deps.events.subscribe(["workersChanged"], () => context.inject({ type: "workersChanged" })),
         deps.queue.onDrained((jobType, why) => context.inject({ type: "drained", jobType, why })),
       ];
       context.every("reap", Math.min(options.leaseMs / 3, REAP_EVERY_AT_MOST_MS), { type: "reapNow" });
@@ -118,6 +126,7 @@ export function recoveryActor(
         publishing: false,
         publishAsked: false,
         anew: new Set(),
+        unroutable: new Set(),
         hasRoom: false,
         queueIsNew: options.soleProcess,
         reaping: false,
@@ -146,6 +155,9 @@ export function recoveryActor(
           if (message.why === "new") state.anew.add(message.jobType);
           else state.hasRoom = true;
           startPublishing(state, context);
+          return state;
+        case "workersChanged":
+          onWorkersChanged(state, context);
           return state;
         case "publishedReleased":
           return state;
@@ -177,7 +189,7 @@ export function recoveryActor(
     state.queueIsNew = false;
     state.hasRoom = false;
     state.anew.clear();
-    context.run(() => publishPass(anew, ahead), (pass) => ({ type: "published", pass }));
+    context.run(() => publishPass(state, anew, ahead), (pass) => ({ type: "published", pass }));
   }
 
   function onPublished(state: State, pass: RunOutcome<PublishPass>, context: Context): void {
@@ -202,7 +214,11 @@ export function recoveryActor(
   }
 
   /** `ahead`: also takes rows that wait for their first look, as far as they may run already. */
-  async function publishPass(anew: readonly (string | null)[], ahead: boolean): Promise<PublishPass> {
+  async function publishPass(
+    state: State,
+    anew: readonly (string | null)[],
+    ahead: boolean,
+  ): Promise<PublishPass> {
     const now = deps.clock.now();
     for (const jobType of anew) await deps.ledger.wantPublishing(options.epoch, jobType, now);
     const page = await deps.ledger.recoverable(ahead ? now + PUBLISHED_BY_CREATOR_MS : now, PAGE);
@@ -213,7 +229,11 @@ export function recoveryActor(
 
     const unpublished = await worthPublishing(rows);
     const answers = await deps.queue.publish(unpublished.map((row) => row.message));
-    const full = new Set<Recoverable>(unpublished.filter((_, index) => answers[index] === "full"));
+    const answered = (wanted: PublishAnswer) =>
+      new Set<Recoverable>(unpublished.filter((_, index) => answers[index] === wanted));
+    const full = answered("full");
+    const unroutable = answered("unroutable");
+    noteUnroutable(state, unpublished, unroutable);
     deps.meter.count("occurrences_published_total", answers.filter((answer) => answer === "accepted").length);
 
     // What the full queue had no room for keeps its place: the queue says when it has drained.
@@ -223,12 +243,39 @@ export function recoveryActor(
       settled.map((row) => ({
         occurrenceId: row.message.occurrenceId,
         scheduledFor: row.message.scheduledFor,
-        until: now + Math.min(LOOK_AGAIN_MS * 2 ** row.looks, LOOK_AGAIN_AT_MOST_MS),
+        until: now + Math.min(
+          LOOK_AGAIN_MS * 2 ** row.looks,
+          unroutable.has(row) ? LOOK_FOR_WORKER_AT_MOST_MS : LOOK_AGAIN_AT_MOST_MS,
+        ),
+        reason: unroutable.has(row) ? noWorker(row.message) : null,
       })),
     );
     const more = page.length === PAGE && full.size === 0;
     const nextAt = full.size > 0 ? null : await deps.ledger.nextActionAt();
     return { stale: !current, more, nextAt, ahead };
+  }
+
+  function noteUnroutable(
+    state: State,
+    published: readonly Recoverable[],
+    unroutable: ReadonlySet<Recoverable>,
+  ): void {
+    for (const row of published) {
+      const { jobType } = row.message;
+      if (unroutable.has(row)) state.unroutable.add(jobType);
+      else state.unroutable.delete(jobType);
+    }
+  }
+
+  /** A worker has come, or gone: what waited for a type may find one now. */
+  function onWorkersChanged(state: State, context: Context): void {
+    const offered = [...state.unroutable].filter((jobType) => deps.jobTypes.offer(jobType) !== null);
+    if (offered.length === 0) return;
+    for (const jobType of offered) {
+      state.unroutable.delete(jobType);
+      state.anew.add(jobType);
+    }
+    startPublishing(state, context);
   }
 
   /** Rows never published, and published ones whose queue holds nothing any more. */
@@ -303,6 +350,11 @@ export function recoveryActor(
     state.seen = seen;
     return lost;
   }
+}
+
+function noWorker({ jobType, pool }: JobMessage): string {
+  const where = pool === null ? "" : ` in pool ${pool}`;
+  return `Waits for a worker: none offers ${jobType}${where}`;
 }
 
 function keyOf(attempt: { readonly occurrenceId: string; readonly token: number }): string {

@@ -37,12 +37,9 @@ import { trackerActor } from "./tracker.ts";
 
 /** What every instance has. */
 export interface Ports {
-  readonly store: Store;
   readonly attempts: Attempts;
   readonly queue: Queue;
   readonly reports: ReportQueue;
-  readonly dueIndex: DueIndex;
-  readonly leases: Leases;
   readonly presence: Presence;
   readonly events: Events;
   readonly clock: Clock;
@@ -51,7 +48,15 @@ export interface Ports {
   readonly meter: Meter;
 }
 
+/** What only an API instance has: a worker needs no way to the store but its claims. */
+export interface ApiPorts extends Ports {
+  readonly store: Store;
+  readonly dueIndex: DueIndex;
+  readonly leases: Leases;
+}
+
 export interface ApiRole {
+  readonly ports: ApiPorts;
   readonly jobTypes: JobTypes;
   readonly lockTtlMs: number;
   readonly misfireThresholdMs: number;
@@ -91,7 +96,7 @@ export function supervisorActor(ports: Ports, options: SupervisorOptions): Actor
     },
 
     start(context) {
-      if (options.api !== null) context.spawn("tracker", trackerActor(ports));
+      if (options.api !== null) context.spawn("tracker", trackerActor(options.api.ports));
       if (options.worker !== null) {
         const worker = options.worker;
         const { pool, workerId } = worker;
@@ -127,13 +132,14 @@ export function supervisorActor(ports: Ports, options: SupervisorOptions): Actor
   };
 
   function leading(api: ApiRole) {
-    return leaderActor({ ...ports, ledger: ports.store.ledger }, {
+    const { store } = api.ports;
+    return leaderActor({ ...api.ports, ledger: store.ledger }, {
       instanceId,
       ttlMs: api.lockTtlMs,
       onLeading: api.onLeading,
       led: (epoch, leader) => {
         const onStaleEpoch = () => void leader.tell({ type: "staleEpoch", epoch });
-        const deps = { ...ports, ledger: ports.store.ledger, jobs: ports.store.jobs, jobTypes: api.jobTypes };
+        const deps = { ...api.ports, ledger: store.ledger, jobs: store.jobs, jobTypes: api.jobTypes };
         return [
           {
             name: "recovery",

@@ -78,7 +78,9 @@ export async function loadConfig(input: ConfigInput): Promise<LoadedConfig> {
 
   const ruled = applyRules(build(chosen.values()));
   if (ruled.problems.length > 0) return { ok: false, problems: ruled.problems };
-  for (const [path, { key, source }] of chosen) {
+  const { Postgres, Redis, RabbitMQ } = ruled.config.MilvaionConfig;
+  const isEmbedded = [Postgres, Redis, RabbitMQ].every(({ Url }) => Url === null);
+  for (const [path, { key, source }] of isEmbedded ? chosen : []) {
     if (key.isClusterOnly && !key.isSecret && source !== "default") {
       warnings.push(`${path} (${source}) concerns a cluster and has no effect in embedded mode.`);
     }

@@ -94,6 +94,18 @@ export const FIXED_SECTIONS = {
         schemes: ["postgres", "postgresql"],
         isClusterOnly: true,
       }),
+      MaxConnections: integer({
+        about: "Most connections of this process to the database.",
+        default: 10,
+        min: 2,
+        max: 500,
+        isClusterOnly: true,
+      }),
+      PreparedStatements: flag({
+        about: "Prepare statements by name. Turn off behind a PgBouncer that pools by transaction.",
+        default: true,
+        isClusterOnly: true,
+      }),
     },
     Redis: {
       Url: serverUrl({
@@ -107,6 +119,13 @@ export const FIXED_SECTIONS = {
         default: "Milvaion:JobScheduler:",
         pattern: /^[^\s{}]{1,100}$/,
         expected: "1 to 100 characters without spaces and braces",
+        isClusterOnly: true,
+      }),
+      DueIndexPartitions: integer({
+        about: "Parts of the due index, spread over the nodes of a Redis Cluster. The same on all instances.",
+        default: 1,
+        min: 1,
+        max: 64,
         isClusterOnly: true,
       }),
     },
@@ -196,6 +215,14 @@ export const FIXED_SECTIONS = {
       unit: "MiB",
       min: 64,
       max: 65_536,
+    }),
+    HealthPort: integer({
+      about: "Port on 127.0.0.1 where a worker answers /livez, /readyz and /metrics; 0 is none.",
+      default: 0,
+      variable: "HEALTH_PORT",
+      min: 0,
+      max: 65_535,
+      isClusterOnly: true,
     }),
     Heartbeat: {
       IntervalSeconds: integer({

@@ -31,6 +31,11 @@ export interface PoolOptions {
   /** Milliseconds in which all job files together must have been imported. */
   readonly discoveryDeadlineMs?: number;
   readonly launch?: Launch;
+  /**
+   * A moment of this machine's wall clock, by the clock that the caller goes by: hosts know the former only. The
+   * same when left out.
+   */
+  readonly fromMachine?: (at: number) => number;
   readonly log: Log;
   readonly clock: Clock;
 }
@@ -63,5 +68,6 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     hostMemoryLimitMb: options.hostMemoryLimitMb ?? heapLimitMb * 4,
     killGraceMs: options.killGraceMs ?? 5000,
     idleMs: options.idleMs ?? 60_000,
+    fromMachine: options.fromMachine ?? ((at) => at),
   });
 }

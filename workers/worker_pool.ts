@@ -46,6 +46,8 @@ export interface WorkerPoolOptions {
   readonly hostMemoryLimitMb: number;
   readonly killGraceMs: number;
   readonly idleMs: number;
+  /** See `PoolOptions.fromMachine`. */
+  readonly fromMachine: (at: number) => number;
 }
 
 type FatalCause = "out-of-memory" | "crashed" | "unhandled";
@@ -62,6 +64,7 @@ export class WorkerPool implements Pool {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #graceMs: number;
+  readonly #fromMachine: (at: number) => number;
   readonly #attempts = new Map<number, Attempt>();
   readonly #fleet: Fleet;
   readonly #placement: Placement;
@@ -77,6 +80,7 @@ export class WorkerPool implements Pool {
     this.#log = log;
     this.#clock = clock;
     this.#graceMs = options.killGraceMs;
+    this.#fromMachine = options.fromMachine;
     this.#fleet = new Fleet({
       ...options,
       events: {
@@ -224,7 +228,13 @@ export class WorkerPool implements Pool {
         return this.#started(attempt, entry[2]);
       case LINE: {
         const [, , sequence, at, level, message, fields] = entry;
-        return attempt.listener.line({ sequence, at, level: LINE_LEVELS[level] ?? "info", message, fields });
+        return attempt.listener.line({
+          sequence,
+          at: this.#fromMachine(at),
+          level: LINE_LEVELS[level] ?? "info",
+          message,
+          fields,
+        });
       }
       case PROGRESS:
         return attempt.listener.progress(entry[2], entry[3]);
@@ -254,7 +264,7 @@ export class WorkerPool implements Pool {
   #started(attempt: Attempt, at: number): void {
     if (attempt.startedAt !== null) return;
     attempt.startedAt = this.#clock.mono();
-    attempt.listener.started(at);
+    attempt.listener.started(this.#fromMachine(at));
   }
 
   /** Its time limit counts from here on. */

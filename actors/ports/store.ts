@@ -152,15 +152,8 @@ export interface Ledger {
   recoverable(now: number, limit: number): Promise<readonly Recoverable[]>;
   /** When the next occurrence wants a look (back-off over, or publishing to be checked), or null. */
   nextActionAt(): Promise<number | null>;
-  /** Moves on when recovery looks at these again. */
-  postpone(
-    epoch: number,
-    items: readonly {
-      readonly occurrenceId: string;
-      readonly scheduledFor: number;
-      readonly until: number;
-    }[],
-  ): Promise<boolean>;
+  /** Moves on when recovery looks at these again; `reason` says what they wait for, null changes nothing. */
+  postpone(epoch: number, items: readonly Postponed[]): Promise<boolean>;
   /** A type's queue was lost (or all of them, null): every claimable row wants publishing now. */
   wantPublishing(epoch: number, jobType: string | null, now: number): Promise<number>;
   /** Running attempts whose stored lease ends before `before`, first those that end first; the reaper watches them. */
@@ -184,6 +177,14 @@ export interface Recoverable {
   readonly readyAt: number;
   /** How often recovery has put it off since it was last made ready. */
   readonly looks: number;
+}
+
+export interface Postponed {
+  readonly occurrenceId: string;
+  readonly scheduledFor: number;
+  /** Epoch milliseconds. */
+  readonly until: number;
+  readonly reason?: string | null;
 }
 
 export interface SilentAttempt {

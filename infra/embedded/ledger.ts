@@ -6,6 +6,7 @@ import type {
   DecideAnswer,
   EpochRow,
   Ledger,
+  Postponed,
   RecordAnswer,
   Recoverable,
   SilentAttempt,
@@ -95,15 +96,11 @@ export class EmbeddedLedger implements Ledger {
 
   postpone(
     epoch: number,
-    items: readonly {
-      readonly occurrenceId: string;
-      readonly scheduledFor: number;
-      readonly until: number;
-    }[],
+    items: readonly Postponed[],
   ): Promise<boolean> {
     return this.parts.group.write(() => {
       if (!this.#isCurrent(epoch)) return false;
-      for (const { occurrenceId, until } of items) this.parts.recovery.postpone(occurrenceId, until);
+      for (const item of items) this.parts.recovery.postpone(item);
       return true;
     });
   }

@@ -1,6 +1,6 @@
 /** What recovery looks for: occurrences to be published, and running attempts whose lease has ended. */
 import { statusNumber } from "../../actors/domain/occurrence.ts";
-import type { Recoverable, SilentAttempt } from "../../actors/ports/store.ts";
+import type { Postponed, Recoverable, SilentAttempt } from "../../actors/ports/store.ts";
 import type { Database, Statement } from "./database.ts";
 import { type JobMessages, MESSAGE_COLUMNS } from "./job_messages.ts";
 import type { TermsBook } from "./terms.ts";
@@ -34,7 +34,7 @@ export class RecoveryRows {
       `SELECT min(next_action_at) FROM occurrences WHERE status = ${QUEUED} AND next_action_at IS NOT NULL`,
     );
     this.#postpone = prepare(
-      `UPDATE OR FAIL occurrences SET next_action_at = ?, looks = looks + 1
+      `UPDATE OR FAIL occurrences SET next_action_at = ?, looks = looks + 1, reason = coalesce(?, reason)
         WHERE id = ? AND status = ${QUEUED} AND next_action_at IS NOT NULL`,
     );
     const want = (more: string) =>
@@ -72,8 +72,8 @@ export class RecoveryRows {
   }
 
   /** Looks at it again later. */
-  postpone(id: string, until: number): void {
-    this.#postpone.execute(until, id);
+  postpone({ occurrenceId, until, reason }: Postponed): void {
+    this.#postpone.execute(until, reason ?? null, occurrenceId);
   }
 
   /** Gives how many rows it changed; fewer than `limit` when it is done. */

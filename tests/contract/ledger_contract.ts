@@ -340,6 +340,11 @@ export function ledgerContract(name: string, factory: StoreFactory): void {
     assertEquals(await ledger.recoverable(first, 10), []);
     assertEquals(await ledger.nextActionAt(), first + 500);
     assertEquals((await ledger.recoverable(first + 500, 10)).map((row) => row.looks), [1]);
+    await ledger.postpone(epoch, [{ ...message, until: first + 900, reason: "Waits for a worker" }]);
+    await ledger.postpone(epoch, [{ ...message, until: first + 950 }]);
+    assertEquals((await world.detail(message.occurrenceId)).occurrence.reason, "Waits for a worker");
+    await world.claimed(message);
+    assertEquals((await world.detail(message.occurrenceId)).occurrence.reason, "Triggered by alice");
   });
 
   promise("offers nothing that is running, waiting its turn or over", async (world) => {
