@@ -1,5 +1,6 @@
 /** A Redis of one's own: on a free port, in a temporary folder, to be stopped, killed and frozen at will. */
 import { delay } from "@std/async";
+import { freePort } from "./program.ts";
 
 const DEADLINE_MS = 15_000;
 
@@ -104,10 +105,4 @@ export class RedisServer implements AsyncDisposable {
     process.kill("SIGCONT");
     await process.status;
   }
-}
-
-/** A port that was free a moment ago. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }
