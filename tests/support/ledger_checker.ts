@@ -175,10 +175,11 @@ function checkRuns(history: LedgerHistory): Violation[] {
       violations.push({ invariant: "granted", what: `${key} ran, the store granted only ${row.token}` });
     }
   }
+  const finished = new Set(history.runs.filter((run) => run.end !== null).map((run) => run.occurrenceId));
+  const witnessed = new Set(history.jobs.map((job) => job.id));
   for (const row of history.occurrences) {
     if (row.status === "Completed" && history.runs.length > 0) {
-      const finished = history.runs.some((run) => run.occurrenceId === row.id && run.end !== null);
-      if (!finished && history.jobs.some((job) => job.id === row.jobId)) {
+      if (!finished.has(row.id) && witnessed.has(row.jobId)) {
         violations.push({
           invariant: "lost",
           what: `${row.id}: Completed, but no run of it came to its end`,
