@@ -1,0 +1,260 @@
+/** What the Redis adapters do when their server restarts, forgets, freezes or is cut off. Each test has its own. */
+import type { LiveEvent } from "../../actors/ports/events.ts";
+import type { WorkerInstance } from "../../actors/ports/presence.ts";
+import { systemClock } from "../../infra/clock.ts";
+import { type OpenRedis, openRedis } from "../../infra/redis/redis.ts";
+import { Inbox } from "../contract/inbox.ts";
+import { until } from "../support/program.ts";
+import { KeptLog } from "../support/quiet.ts";
+import { RedisServer } from "../support/redis_server.ts";
+import { serverTest } from "../support/servers.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+
+const LEASE_TTL_MS = 2000;
+/** No call takes longer, with room for a busy machine. */
+const CALL_AT_MOST_MS = 3000;
+
+interface Instance extends AsyncDisposable {
+  readonly redis: OpenRedis;
+  readonly log: KeptLog;
+}
+
+async function instance(instanceId: string, url: string): Promise<Instance> {
+  const log = new KeptLog();
+  const redis = await openRedis({
+    url,
+    storeId: "store",
+    instanceId,
+    clock: systemClock,
+    log,
+    leaseTtlMs: LEASE_TTL_MS,
+    lifetimeMs: 60_000,
+  });
+  return { redis, log, [Symbol.asyncDispose]: () => redis.close() };
+}
+
+serverTest(
+  ["redis-server"],
+  "redis faults: after a restart everything works again by itself, and once more",
+  async () => {
+    await using server = await RedisServer.start();
+    await using a = await instance("a", server.url);
+    await using b = await instance("b", server.url);
+    const heard = new Inbox<LiveEvent>();
+    b.redis.events.subscribe(["jobChanged"], (events) => heard.push(events));
+    await until(() => Promise.resolve(a.redis.events.wants("jobChanged")), "a hears that b listens");
+
+    for (const round of [1, 2]) {
+      await (round === 1 ? server.stop() : server.kill());
+      await until(() => Promise.resolve(!a.redis.state().connected), "the connection's end is seen");
+      const failure = await assertRejects(
+        () => a.redis.dueIndex.size(),
+        Error,
+        "Cannot count due times: not connected",
+      );
+      assert(!failure.message.includes("@"), "no credentials");
+      await assertRejects(
+        () => a.redis.leases.acquire("leader", "a", LEASE_TTL_MS),
+        Error,
+        "Cannot take a lease",
+      );
+      assertEquals(a.redis.events.wants("jobChanged"), false, "nobody can be reached");
+      a.redis.events.publish([jobChanged("lost")]);
+
+      await server.start();
+      await until(
+        () => Promise.resolve(a.redis.state().connected && b.redis.state().connected),
+        "connected again",
+      );
+      await until(() => {
+        a.redis.events.publish([jobChanged("after")]);
+        return Promise.resolve(heard.length > 0);
+      }, "b hears a again");
+      assertEquals(new Set(await heard.take(heard.length)), new Set([jobChanged("after")]));
+      await a.redis.dueIndex.put([{ jobId: "j", dueAt: 5 }]);
+      assertEquals(await b.redis.dueIndex.nextAt(), 5);
+    }
+    const states = a.log.lines.filter((line) => /^Redis is/.test(line.message)).map((line) => line.level);
+    assertEquals(states, ["info", "warn", "info", "warn", "info"], "one line for each change of state");
+  },
+);
+
+serverTest(["redis-server"], "redis faults: FLUSHALL is noticed, and nothing of it lasts", async () => {
+  await using server = await RedisServer.start();
+  await using a = await instance("a", server.url);
+  await using b = await instance("b", server.url);
+  await a.redis.dueIndex.put([{ jobId: "j", dueAt: 5 }]);
+  await a.redis.dueIndex.markBuilt("epoch 1");
+  await a.redis.presence.announce(worker("w"));
+  assertEquals((await b.redis.presence.list()).length, 1);
+  assert(await a.redis.leases.acquire("leader", "a", 60_000));
+
+  await server.cli("flushall");
+  assertEquals([await a.redis.dueIndex.builtBy(), await a.redis.dueIndex.size()], [null, 0]);
+  assertEquals(await b.redis.presence.list(), []);
+  await a.redis.presence.announce(worker("w"));
+  assertEquals((await b.redis.presence.list()).map((one) => one.jobTypes), [worker("w").jobTypes]);
+  assert(await b.redis.leases.acquire("leader", "b", 60_000), "the lease is free for another");
+  assertEquals(await a.redis.leases.renew("leader", "a", 60_000), false);
+});
+
+serverTest(
+  ["redis-server"],
+  "redis faults: while it is frozen each call fails by its deadline, then all goes on",
+  async () => {
+    await using server = await RedisServer.start();
+    await using a = await instance("a", server.url);
+    server.pause();
+    try {
+      const late = (lease: boolean) => new RegExp(`no answer within ${lease ? LEASE_TTL_MS / 5 : 2000} ms`);
+      const calls = [
+        [a.redis.leases.renew("leader", "a", LEASE_TTL_MS), late(true), LEASE_TTL_MS / 5 + 1000],
+        [a.redis.dueIndex.due(1, 10), late(false), CALL_AT_MOST_MS],
+        [a.redis.dueIndex.put([{ jobId: "j", dueAt: 1 }]), late(false), CALL_AT_MOST_MS],
+        [a.redis.presence.announce(worker("w")), late(false), CALL_AT_MOST_MS],
+        [a.redis.presence.list(), late(false), CALL_AT_MOST_MS],
+        [a.redis.ping(300), /no answer within 300 ms/, 1300],
+      ] as const;
+      const startedAt = performance.now();
+      await Promise.all(calls.map(async ([call, message, atMostMs]) => {
+        const error = await call.then(() => null, (error: Error) => error);
+        assert(message.test(error?.message ?? ""), `${error?.message} is not ${message}`);
+        assert(performance.now() - startedAt < atMostMs, `took longer than ${atMostMs} ms`);
+      }));
+      await until(
+        () => Promise.resolve(!a.redis.state().connected),
+        "a connection without answers is given up",
+      );
+    } finally {
+      server.resume();
+    }
+    await until(() => Promise.resolve(a.redis.state().connected), "connected again");
+    assert(await a.redis.leases.acquire("leader", "a", LEASE_TTL_MS));
+    await a.redis.presence.announce(worker("w"));
+    assertEquals((await a.redis.presence.list()).length, 1);
+  },
+);
+
+serverTest(["redis-server"], "redis faults: a closed adapter waits for no frozen server", async () => {
+  await using server = await RedisServer.start();
+  const a = await instance("a", server.url);
+  server.pause();
+  a.redis.events.publish([jobChanged("j")]);
+  const startedAt = performance.now();
+  await a.redis.close();
+  assert(performance.now() - startedAt < CALL_AT_MOST_MS);
+  server.resume();
+});
+
+serverTest(
+  ["redis-server"],
+  "redis faults: cut connections are made anew, half-open ones are found out",
+  async () => {
+    await using server = await RedisServer.start();
+    await using proxy = TcpProxy.start(server.port);
+    await using a = await instance("a", proxy.through(server.url));
+    await using b = await instance("b", server.url);
+    const heard = new Inbox<LiveEvent>();
+    a.redis.events.subscribe(["jobChanged"], (events) => heard.push(events));
+
+    for (const harm of [() => proxy.reset(), () => proxy.halfOpen()]) {
+      harm();
+      await until(() => Promise.resolve(!a.redis.state().connected), "the loss is seen");
+      await until(() => Promise.resolve(a.redis.state().connected), "connected again");
+      await until(() => {
+        b.redis.events.publish([jobChanged("j")]);
+        return Promise.resolve(heard.length > 0);
+      }, "a hears again");
+      await heard.take(heard.length);
+      assertEquals(await a.redis.dueIndex.size(), 0);
+    }
+  },
+);
+
+serverTest(
+  ["redis-server"],
+  "redis faults: opened while Redis is away, it works once Redis is there",
+  async () => {
+    await using server = await RedisServer.start();
+    await server.stop();
+    await using a = await instance("a", server.url);
+    assertEquals(a.redis.state().connected, false);
+    await assertRejects(() => a.redis.presence.list(), Error, "Cannot read presence: not connected");
+    await assertRejects(() => a.redis.ping(1000), Error, "Cannot reach Redis: not connected");
+    await server.start();
+    await until(() => Promise.resolve(a.redis.state().connected), "connected");
+    await a.redis.ping(1000);
+    await a.redis.presence.announce(worker("w"));
+    assertEquals((await a.redis.presence.list()).length, 1);
+  },
+);
+
+serverTest(
+  ["redis-server"],
+  "redis faults: a Redis that may evict keys is warned of, a full one refuses in words",
+  async () => {
+    await using server = await RedisServer.start({ args: ["--maxmemory-policy", "allkeys-lru"] });
+    await using a = await instance("a", server.url);
+    await until(() => Promise.resolve(a.log.complaints.length > 0), "the warning");
+    assertEquals(a.log.complaints, [
+      "Redis may evict keys: maxmemory-policy is allkeys-lru. Set it to noeviction",
+    ]);
+    await server.cli("config", "set", "maxmemory-policy", "noeviction");
+    await server.cli("config", "set", "maxmemory", "1");
+    await assertRejects(
+      () => a.redis.dueIndex.put([{ jobId: "j", dueAt: 1 }]),
+      Error,
+      "Cannot put due times: OOM",
+    );
+    await assertRejects(
+      () => a.redis.presence.announce(worker("w")),
+      Error,
+      "Cannot announce presence: EXECABORT",
+    );
+    await server.cli("config", "set", "maxmemory", "0");
+    await a.redis.presence.announce(worker("w"));
+    assertEquals((await a.redis.presence.list()).length, 1);
+  },
+);
+
+serverTest(["redis-server"], "redis faults: a wrong password is told, and no secret is", async () => {
+  await using server = await RedisServer.start();
+  await server.cli("config", "set", "requirepass", "right-password");
+  await using a = await instance("a", server.url.replace("//", "//:wrong-password@"));
+  const said = JSON.stringify(a.log.lines);
+  assert(/WRONGPASS/.test(said), said);
+  const error = await assertRejects(() => a.redis.dueIndex.size(), Error, "WRONGPASS");
+  assert(!/wrong-password|right-password/.test(said + error.message));
+});
+
+function jobChanged(jobId: string): LiveEvent {
+  return { type: "jobChanged", jobId, at: 1 };
+}
+
+function worker(instanceId: string): Omit<WorkerInstance, "lastSeenAt"> {
+  return {
+    workerId: "pool",
+    instanceId,
+    hostName: "host",
+    version: "1",
+    startedAt: 1,
+    maxParallelJobs: 4,
+    jobTypes: [{
+      name: "SampleJob",
+      description: "",
+      schema: null,
+      routingPattern: "sample.*",
+      maxParallelJobs: 4,
+      threads: 4,
+      isolation: "lane",
+      executionTimeoutSeconds: null,
+      maxRetries: 3,
+      baseRetryDelaySeconds: 1,
+      lanesBusy: 0,
+      lanesFree: 4,
+    }],
+    running: [],
+    isStopping: false,
+  };
+}
