@@ -55,8 +55,7 @@ Deno.test("every service drops all privileges, restarts, and says when it is hea
     assertMatch(text, /cap_drop: \[ALL\]/, name);
     assertMatch(text, /no-new-privileges:true/, name);
     assertMatch(text, /restart: unless-stopped/, name);
-    // Workers have theirs from the image.
-    if (!WORKERS.includes(name)) assertMatch(text, /healthcheck:/, name);
+    assertMatch(text, /healthcheck:/, name);
     if (!["milvaion-api", ...WORKERS].includes(name)) assertMatch(text, /^ {4}user: /m, name);
     if (name !== "rabbitmq") assertMatch(text, /read_only: true/, name);
   }
