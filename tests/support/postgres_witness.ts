@@ -1,7 +1,7 @@
 /**
  * A witness inside the database: triggers that write down each change of an occurrence, each write of a leader and
- * each epoch, with the transaction and the connection that made it. Installed over the program's own schema, after
- * its migration; the program knows nothing of it.
+ * each epoch, with the transaction and the connection that made it. Installed over the program's own schema, or into
+ * an empty database before the program makes it; the program knows nothing of it.
  */
 import postgres from "postgres";
 import { OCCURRENCE_STATUSES } from "../../actors/domain/occurrence.ts";
@@ -30,23 +30,35 @@ const SCHEMA = `
     RETURN NULL;
   END $$;
 
-  CREATE TRIGGER witness_new AFTER INSERT OR DELETE ON occurrences FOR EACH ROW
-    EXECUTE FUNCTION witness.see('occurrence');
-  CREATE TRIGGER witness_change AFTER UPDATE ON occurrences FOR EACH ROW
-    WHEN (OLD.status <> NEW.status OR OLD.token <> NEW.token OR OLD.lost <> NEW.lost OR
-      OLD.ended_at IS DISTINCT FROM NEW.ended_at)
-    EXECUTE FUNCTION witness.see('occurrence');
-  CREATE TRIGGER witness_decision AFTER UPDATE ON jobs FOR EACH ROW
-    WHEN (OLD.next_due_at IS DISTINCT FROM NEW.next_due_at AND OLD.version = NEW.version AND
-      OLD.pause IS NOT DISTINCT FROM NEW.pause)
-    EXECUTE FUNCTION witness.see('decision');
-  CREATE TRIGGER witness_range AFTER INSERT OR UPDATE ON verdict_ranges FOR EACH ROW
-    EXECUTE FUNCTION witness.see('range');
-  CREATE TRIGGER witness_epoch AFTER INSERT OR UPDATE ON leadership FOR EACH ROW
-    EXECUTE FUNCTION witness.see('epoch');
+  -- Attaches to each of the program's tables as soon as there is one, so that nothing happens before it watches.
+  CREATE FUNCTION witness.attach() RETURNS void LANGUAGE plpgsql AS $$
+  DECLARE
+    watched record;
+  BEGIN
+    FOR watched IN SELECT * FROM (VALUES
+      ('occurrences', 'new', 'INSERT OR DELETE', 'true', 'occurrence'),
+      ('occurrences', 'change', 'UPDATE', 'OLD.status <> NEW.status OR OLD.token <> NEW.token OR
+        OLD.lost <> NEW.lost OR OLD.ended_at IS DISTINCT FROM NEW.ended_at', 'occurrence'),
+      ('jobs', 'change', 'UPDATE', 'OLD.next_due_at IS DISTINCT FROM NEW.next_due_at AND
+        OLD.version = NEW.version AND OLD.pause IS NOT DISTINCT FROM NEW.pause', 'decision'),
+      ('verdict_ranges', 'change', 'INSERT OR UPDATE', 'true', 'range'),
+      ('leadership', 'change', 'UPDATE', 'OLD.epoch <> NEW.epoch', 'epoch')
+    ) AS v (name, event, events, condition, kind)
+    LOOP
+      CONTINUE WHEN to_regclass(watched.name) IS NULL OR EXISTS (SELECT FROM pg_trigger
+        WHERE tgrelid = to_regclass(watched.name) AND tgname = 'witness_' || watched.event);
+      EXECUTE format('CREATE TRIGGER %I AFTER %s ON %I FOR EACH ROW WHEN (%s) EXECUTE FUNCTION witness.see(%L)',
+        'witness_' || watched.event, watched.events, watched.name, watched.condition, watched.kind);
+    END LOOP;
+  END $$;
+  CREATE FUNCTION witness.attach_to_new() RETURNS event_trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM witness.attach(); END $$;
+  CREATE EVENT TRIGGER witness_attach ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+    EXECUTE FUNCTION witness.attach_to_new();
+  SELECT witness.attach();
 `;
 
-/** Installs the witness into a database that the program has migrated. */
+/** Installs the witness, as superuser, into an empty database or one that the program has migrated. */
 export async function installWitness(url: string): Promise<void> {
   await connected(url, (sql) => sql.unsafe(SCHEMA));
 }
