@@ -33,6 +33,13 @@ function invariantsBroken(change: Partial<LedgerHistory>): string[] {
 
 Deno.test("a sound history has no violation", () => assertEquals(checkLedger(SOUND), []));
 
+Deno.test("a run that was cut off lasted until its last beat, and one that threw until it threw", () => {
+  const cutOff = SOUND.runs.map((run) => run.token === 1 && run !== runOfT ? { ...run, deadAt: null } : run);
+  assertEquals(invariantsBroken({ runs: cutOff }), ["overlap"]);
+  assertEquals(invariantsBroken({ runs: cutOff.map((run) => ({ ...run, beats: [run.start + 10] })) }), []);
+  assertEquals(invariantsBroken({ runs: cutOff.map((run) => ({ ...run, stoppedAt: run.start + 10 })) }), []);
+});
+
 const PLANTED: readonly (readonly [string, string[], Partial<LedgerHistory>])[] = [
   ["a due time that nobody decided", ["complete"], { ranges: [] }],
   ["a range that counts wrongly", ["complete"], { ranges: [{ jobId: "j", from: 3000, to: 3000, count: 2 }] }],
@@ -58,6 +65,9 @@ const PLANTED: readonly (readonly [string, string[], Partial<LedgerHistory>])[] 
   ["an occurrence left undone", ["settled"], { occurrences: [a, { ...b, status: "Queued" }, t] }],
   ["two runs at once under Skip", ["overlap"], {
     runs: [...SOUND.runs, { occurrenceId: "b", jobId: "j", token: 0, start: 1700, end: 1800, deadAt: null }],
+  }],
+  ["a run that still beat while the next one ran", ["overlap"], {
+    runs: SOUND.runs.map((run) => run.token === 1 && run !== runOfT ? { ...run, beats: [1100, 1700] } : run),
   }],
   ["one token that ran twice", ["granted"], {
     runs: [...SOUND.runs, { ...runOfT, start: 2700, end: 2800 }],
