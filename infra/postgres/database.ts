@@ -1,0 +1,235 @@
+/**
+ * The connections to one PostgreSQL database: deadlines, tries, transactions.
+ *
+ * Deadlines. The server ends a statement after `STATEMENT_MS` and a wait for a lock after `LOCK_MS`. A half-open
+ * connection never answers, so each try has a deadline here too; when it passes, the whole pool is replaced, for dead
+ * sockets would otherwise use it up one call at a time. Calls under way in the old pool may end by themselves.
+ *
+ * Tries. A call whose connection failed is made again, a few times, quickly, within one deadline for all tries. When
+ * nobody knows whether the first try was committed, the second is told (`isRetry`), and each caller sees to it that
+ * doing it twice does it once.
+ */
+import postgres from "postgres";
+import { readFileSync } from "node:fs";
+import type { Log } from "../../actors/ports/log.ts";
+import { systemClock } from "../clock.ts";
+import { codeOf, isUnreachable, Late, mayTryAgain, PostgresError, Restart, wordsOf } from "./fault.ts";
+import type { Bindable } from "./literal.ts";
+
+export interface ConnectionOptions {
+  /** `postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=/path`. */
+  readonly url: string;
+  readonly maxConnections: number;
+  /** False behind a pooler that gives each transaction another connection (PgBouncer). */
+  readonly prepare: boolean;
+  /** The schema that holds the tables; without it, what the role's search_path says. */
+  readonly schema?: string;
+  readonly log: Log;
+}
+
+/** A row: the columns in the order of the select list. */
+export type Row = readonly unknown[];
+
+/** What statements run on: a transaction, or each by itself. */
+export interface Session {
+  rows(text: string, parameters?: readonly Bindable[]): Promise<readonly Row[]>;
+}
+
+const STATEMENT_MS = 5000;
+const LOCK_MS = 4000;
+const IDLE_IN_TRANSACTION_MS = 10_000;
+const CONNECT_SECONDS = 3;
+/** One try, as seen from here: longer than the server's own deadline. */
+const TRY_MS = 6500;
+/** All tries of a call. */
+const CALL_MS = 10_000;
+/** Waits between tries, milliseconds. */
+const PAUSES_MS = [20, 60, 150, 400, 800, 1500, 2000, 2000] as const;
+/** How long statements of a replaced or closed pool may go on, seconds. */
+const END_SECONDS = 5;
+
+type Sql = ReturnType<typeof postgres>;
+
+export class Database {
+  #sql: Sql;
+  #isClosed = false;
+  #pending = 0;
+  #idle: (() => void) | null = null;
+  readonly #ending = new Set<Promise<void>>();
+
+  constructor(readonly options: ConnectionOptions) {
+    this.#sql = this.#connect();
+  }
+
+  /** `host:port/database`, for sentences. */
+  get name(): string {
+    return nameOf(this.options.url);
+  }
+
+  /** Runs statements each by itself. `action` completes the sentence "Cannot …" when it fails. */
+  call<T>(action: string, work: (session: Session, isRetry: boolean) => Promise<T>): Promise<T> {
+    return this.#run(action, (sql, isRetry) => work(this.#session(sql), isRetry), CALL_MS);
+  }
+
+  /** Runs statements in one transaction (READ COMMITTED). Throw `Restart` to begin again. */
+  transaction<T>(
+    action: string,
+    work: (session: Session, isRetry: boolean) => Promise<T>,
+    options: { readonly deadlineMs?: number } = {},
+  ): Promise<T> {
+    return this.#run(
+      action,
+      (sql, isRetry) =>
+        sql.begin(async (held) => {
+          if (!this.options.prepare) await held.unsafe(`SET LOCAL statement_timeout = ${STATEMENT_MS}`);
+          // Wrapped: the client would await the items of an array.
+          return { value: await work(this.#session(held as unknown as Sql), isRetry) };
+        }).then((wrapped) => (wrapped as { readonly value: T }).value),
+      options.deadlineMs ?? CALL_MS,
+    );
+  }
+
+  /** Lets calls under way end, then closes all connections. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#pending > 0) await new Promise<void>((resolve) => this.#idle = resolve);
+    await this.#sql.end({ timeout: END_SECONDS });
+    await Promise.all(this.#ending);
+  }
+
+  #connect(): Sql {
+    const { url, maxConnections, prepare, schema } = this.options;
+    const { plainUrl, ssl } = withRootCertificate(url);
+    // A pooler refuses parameters that it does not know.
+    const parameters = prepare
+      ? {
+        statement_timeout: STATEMENT_MS,
+        lock_timeout: LOCK_MS,
+        idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+        jit: "off",
+        ...(schema === undefined ? {} : { search_path: schema }),
+      }
+      : schema === undefined
+      ? {}
+      : { search_path: schema };
+    return postgres(plainUrl, {
+      max: maxConnections,
+      prepare,
+      fetch_types: false,
+      connect_timeout: CONNECT_SECONDS,
+      backoff: (tries: number) => Math.min(0.05 * 2 ** tries, 1),
+      onnotice: () => {},
+      connection: { application_name: "milvaion", ...parameters } as Record<string, string>,
+      ...(ssl === null ? {} : { ssl }),
+    });
+  }
+
+  #session(sql: Sql): Session {
+    const { prepare } = this.options;
+    return {
+      rows: (text, parameters = []) =>
+        sql.unsafe(text, parameters as Bindable[], { prepare }).values() as Promise<Row[]>,
+    };
+  }
+
+  async #run<T>(
+    action: string,
+    work: (sql: Sql, isRetry: boolean) => Promise<T>,
+    deadlineMs: number,
+  ): Promise<T> {
+    if (this.#isClosed) throw new Error(`Cannot ${action}: the store is closed`);
+    this.#pending += 1;
+    const endsAt = systemClock.mono() + deadlineMs;
+    try {
+      for (let tries = 0;; tries++) {
+        const sql = this.#sql;
+        try {
+          const left = Math.min(deadlineMs === CALL_MS ? TRY_MS : deadlineMs, endsAt - systemClock.mono());
+          return await this.#within(left, sql, () => work(sql, tries > 0));
+        } catch (error) {
+          const pause = error instanceof Restart ? 0 : PAUSES_MS[tries];
+          const isOver = pause === undefined || systemClock.mono() + pause >= endsAt;
+          if (!mayTryAgain(error) || isOver) throw failure(action, error);
+          if (codeOf(error) !== "") {
+            this.options.log.debug(`Trying again to ${action}: ${wordsOf(error)}`, { code: codeOf(error) });
+          }
+          await pauseFor(pause);
+        }
+      }
+    } finally {
+      this.#pending -= 1;
+      if (this.#pending === 0) this.#idle?.();
+    }
+  }
+
+  #within<T>(deadlineMs: number, sql: Sql, work: () => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const cancel = systemClock.timer(deadlineMs, () => {
+        this.#replace(sql);
+        reject(new Late(Math.round(deadlineMs)));
+      });
+      work().then(resolve, reject).finally(cancel);
+    });
+  }
+
+  #replace(sql: Sql): void {
+    if (this.#sql !== sql) return;
+    if (!this.#isClosed) this.#sql = this.#connect();
+    this.options.log.warn(`No answer from PostgreSQL at ${this.name}: connecting anew`);
+    const ending = sql.end({ timeout: END_SECONDS }).catch(() => {}).finally(() =>
+      this.#ending.delete(ending)
+    );
+    this.#ending.add(ending);
+  }
+}
+
+function failure(action: string, error: unknown): Error {
+  if (error instanceof PostgresError) return error;
+  return new Error(`Cannot ${action}: ${wordsOf(error)}`, { cause: error });
+}
+
+/** A failure to open a database, as a sentence for people. */
+export function openingFault(name: string, error: unknown): PostgresError {
+  if (error instanceof PostgresError) return error;
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  if (isUnreachable(cause)) {
+    return new PostgresError(
+      "unreachable",
+      `Cannot reach PostgreSQL at ${name}: ${
+        wordsOf(cause)
+      }. Is it running there, and is DATABASE_URL right?`,
+      { cause },
+    );
+  }
+  // 28: authorization, 3D: no such database, 42501: a permission is missing.
+  const isOfAccess = /^(28|3D)/.test(codeOf(cause)) || codeOf(cause) === "42501";
+  const remedy = isOfAccess ? ". Check user, password, database and permissions of DATABASE_URL." : "";
+  return new PostgresError("refused", `PostgreSQL at ${name} refuses: ${wordsOf(cause)}${remedy}`, { cause });
+}
+
+function nameOf(url: string): string {
+  try {
+    const { hostname, port, pathname } = new URL(url);
+    return `${hostname}:${port === "" ? 5432 : port}${pathname}`;
+  } catch {
+    return "an address that is no URL";
+  }
+}
+
+/** The client knows `sslmode`; the certificate of the authority is read here. */
+function withRootCertificate(url: string): {
+  readonly plainUrl: string;
+  readonly ssl: { readonly ca: string; readonly rejectUnauthorized: true } | null;
+} {
+  if (!/[?&]sslrootcert=/.test(url)) return { plainUrl: url, ssl: null };
+  const parsed = new URL(url);
+  const path = parsed.searchParams.get("sslrootcert");
+  if (path === null || path === "system") return { plainUrl: url, ssl: null };
+  parsed.searchParams.delete("sslrootcert");
+  parsed.searchParams.delete("sslmode");
+  return { plainUrl: parsed.href, ssl: { ca: readFileSync(path, "utf8"), rejectUnauthorized: true } };
+}
+
+function pauseFor(ms: number): Promise<void> {
+  return new Promise((resolve) => systemClock.timer(ms, resolve));
+}

@@ -1,0 +1,151 @@
+/** New occurrences: whether each runs, waits or is skipped is decided by its job's policy, under its job's lock. */
+import { admit } from "../../actors/domain/concurrency.ts";
+import { type Origin, ORIGINS, statusNumber } from "../../actors/domain/occurrence.ts";
+import type { Session } from "./database.ts";
+import { type HeldJob, PUBLISHED_WITHIN_MS } from "./job_holds.ts";
+import type { JobStanding } from "./job_rows.ts";
+import { booleans, numbers, storable, texts, time, uuids } from "./literal.ts";
+import type { Terms } from "./terms.ts";
+
+const QUEUED = statusNumber("Queued");
+const SKIPPED = statusNumber("Skipped");
+
+export interface NewOccurrence {
+  readonly id: string;
+  readonly job: JobStanding;
+  readonly terms: Terms;
+  readonly origin: Origin;
+  readonly scheduledFor: number;
+  readonly createdAt: number;
+  /** Null takes the job's. */
+  readonly jobData: string | null;
+  readonly reason: string | null;
+  readonly isForced: boolean;
+}
+
+export interface Verdict {
+  readonly kind: "run" | "wait" | "skip";
+  /** The occurrence in its way, or null. */
+  readonly blockedBy: string | null;
+  readonly reason: string | null;
+}
+
+const RUNS: Verdict = { kind: "run", blockedBy: null, reason: null };
+
+/** Decides occurrence after occurrence of a transaction, each knowing those before it. */
+export class Admissions {
+  readonly #jobs = new Map<number, { holder: string | null; count: number }>();
+
+  /** `held`: who holds the jobs of policy Skip and Queue, read under their locks. */
+  constructor(held: ReadonlyMap<number, HeldJob>) {
+    for (const [job, { holder, count }] of held) this.#jobs.set(job, { holder, count });
+  }
+
+  holder(job: JobStanding): string | null {
+    return this.#jobs.get(job.seq)?.holder ?? null;
+  }
+
+  admit(job: JobStanding, id: string, isForced: boolean): Verdict {
+    const policy = job.definition.concurrentExecutionPolicy;
+    if (policy === "Allow") return RUNS;
+    const held = this.#jobs.get(job.seq) ?? { holder: null, count: 0 };
+    this.#jobs.set(job.seq, held);
+    const { holder } = held;
+    const admission = admit(policy, held, isForced);
+    if (holder === null || admission.kind === "run") {
+      held.count += 1;
+      held.holder ??= id;
+      return RUNS;
+    }
+    switch (admission.kind) {
+      case "wait":
+        held.count += 1;
+        return {
+          kind: "wait",
+          blockedBy: holder,
+          reason: `Waits for occurrence ${holder} (policy Queue)`,
+        };
+      case "skip":
+        return {
+          kind: "skip",
+          blockedBy: holder,
+          reason: `Skipped: occurrence ${holder} was queued or running (policy Skip)`,
+        };
+      case "full":
+        return {
+          kind: "skip",
+          blockedBy: holder,
+          reason: `Skipped: ${admission.waiting} occurrences already wait for ${holder} (policy Queue)`,
+        };
+    }
+  }
+}
+
+export interface Planned {
+  readonly one: NewOccurrence;
+  readonly verdict: Verdict;
+}
+
+/**
+ * Inserts what was planned, and counts and holds for it, in one statement. A due time that was decided before is left
+ * out. Gives the ids that were inserted.
+ */
+export async function insertOccurrences(
+  session: Session,
+  planned: readonly Planned[],
+): Promise<ReadonlySet<string>> {
+  if (planned.length === 0) return new Set();
+  const rows = await session.rows(INSERT, [
+    uuids(planned.map(({ one }) => one.id)),
+    numbers(planned.map(({ one }) => one.job.seq)),
+    numbers(planned.map(({ one }) => one.terms.seq)),
+    numbers(planned.map(({ one }) => ORIGINS.indexOf(one.origin))),
+    numbers(planned.map(({ one }) => one.scheduledFor)),
+    numbers(planned.map(({ one }) => one.createdAt)),
+    booleans(planned.map(({ one }) => one.job.definition.concurrentExecutionPolicy !== "Allow")),
+    numbers(planned.map(({ verdict }) => verdict.kind === "skip" ? SKIPPED : QUEUED)),
+    booleans(planned.map(({ verdict }) => verdict.kind === "run")),
+    uuids(planned.map(({ verdict }) => verdict.blockedBy)),
+    texts(planned.map(({ one }) => one.reason)),
+    texts(planned.map(({ verdict }) => verdict.reason)),
+    texts(planned.map(({ one }) => one.jobData)),
+  ]);
+  return new Set(rows.map((row) => String(row[0])));
+}
+
+const INSERT = `
+  WITH added AS (
+    INSERT INTO occurrences (seq, id, job, terms, origin, twin, holds_job, status, scheduled_for, created_at, ended_at,
+      not_completed, ready_at, next_action_at, blocked_by, created_reason, reason, job_data)
+    SELECT n.seq, n.id, n.job, n.terms, n.origin, CASE n.origin WHEN ${
+  ORIGINS.indexOf("trigger")
+} THEN n.seq ELSE 0 END,
+      n.holds, n.status, ${time("n.due")}, ${time("n.created")},
+      CASE WHEN n.status = ${SKIPPED} THEN ${
+  time("n.created")
+} END, CASE WHEN n.status = ${SKIPPED} THEN n.status END,
+      CASE WHEN n.ready THEN ${time("n.created")} END,
+      CASE WHEN n.ready THEN ${time(`(n.created + ${PUBLISHED_WITHIN_MS})`)} END,
+      n.blocked_by, n.created_reason, n.reason, n.job_data
+    FROM (
+      SELECT nextval('occurrence_numbers') AS seq, u.* FROM unnest($1::uuid[], $2::bigint[], $3::bigint[],
+        $4::smallint[], $5::float8[], $6::float8[], $7::boolean[], $8::smallint[], $9::boolean[], $10::uuid[],
+        $11::text[], $12::text[], $13::text[])
+        AS u (id, job, terms, origin, due, created, holds, status, ready, blocked_by, created_reason, reason, job_data)
+    ) AS n
+    ON CONFLICT (job, scheduled_for, twin) DO NOTHING
+    RETURNING id, job, scheduled_for, seq, status, holds_job, ready_at
+  ), held AS (
+    INSERT INTO holds (job, scheduled_for, seq, id, is_waiting)
+    SELECT job, scheduled_for, seq, id, ready_at IS NULL FROM added WHERE holds_job AND status = ${QUEUED}
+  ), counted AS (
+    INSERT INTO count_changes (status_${QUEUED}, status_${SKIPPED})
+    SELECT count(*) FILTER (WHERE status = ${QUEUED}), count(*) FILTER (WHERE status = ${SKIPPED})
+    FROM added HAVING count(*) > 0
+  )
+  SELECT id FROM added`;
+
+/** The reason of a trigger's occurrences. */
+export function triggerReason(by: string, reason: string | null): string {
+  return storable(`Triggered by ${by}` + (reason === null ? "" : `: ${reason}`));
+}
