@@ -20,6 +20,7 @@ import type { RedisConnection } from "./connection.ts";
 import { eventsMessage, listensMessage, LIVE_EVENT_TYPES, readMessage } from "./event_message.ts";
 import type { RedisKeys } from "./keys.ts";
 
+/** Between two messages of a type. */
 const GATHER_MS = 10;
 const REFRESH_MS = 1000;
 /** Events that wait for Redis; beyond this the oldest tenth is dropped. */
@@ -47,10 +48,12 @@ export class RedisEvents implements Events {
   readonly #channels = new Map<string, "asked" | "confirmed">();
   /** Types that others listen to; null while that is not known. */
   #others: Set<LiveEventType> | null = null;
+  #refreshing: Promise<void> | null = null;
   /** Types that others began to listen to since the last question went out. */
   #heard = new Set<LiveEventType>();
   #waiting: LiveEvent[] = [];
   #isSending = false;
+  #sentAt = -Infinity;
   #followAsked = false;
   #dropped = 0;
   #complainedAt = -Infinity;
@@ -102,8 +105,27 @@ export class RedisEvents implements Events {
     return this.#local.wants(type) || this.#othersWant(type);
   }
 
-  /** Asks Redis who listens to what. Never rejects; what was known stays. */
-  async refresh(): Promise<void> {
+  /** Asks Redis who listens to what, or waits for the answer on its way. Never rejects; what was known stays. */
+  refresh(): Promise<void> {
+    this.#refreshing ??= this.#askWhoListens().finally(() => this.#refreshing = null);
+    return this.#refreshing;
+  }
+
+  /** Sends what waits, then ends. Twice is fine. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#cancelTick();
+    this.#cancelFlush?.();
+    await this.#flush();
+  }
+
+  #othersWant(type: LiveEventType): boolean {
+    // Not known means right after a connection was made: better one message too many.
+    return this.#deps.commands.isReady && (this.#others?.has(type) ?? true);
+  }
+
+  async #askWhoListens(): Promise<void> {
     if (!this.#deps.commands.isReady) return;
     const heard = this.#heard = new Set();
     const confirmed = new Set(
@@ -127,25 +149,13 @@ export class RedisEvents implements Events {
     }
   }
 
-  /** Sends what waits, then ends. Twice is fine. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#cancelTick();
-    this.#cancelFlush?.();
-    await this.#flush();
-  }
-
-  #othersWant(type: LiveEventType): boolean {
-    // Not known means right after a connection was made: better one message too many.
-    return this.#deps.commands.isReady && (this.#others?.has(type) ?? true);
-  }
-
   // ----------------------------------------------------------------------------------------------- sending
 
   #flushSoon(): void {
     if (this.#waiting.length === 0 || this.#isSending || this.#cancelFlush !== null || this.#isClosed) return;
-    this.#cancelFlush = this.#deps.clock.timer(GATHER_MS, () => {
+    // The first event after a quiet moment goes at once: somebody may wait to be woken or cancelled by it.
+    const pause = Math.max(0, this.#sentAt + GATHER_MS - this.#deps.clock.mono());
+    this.#cancelFlush = this.#deps.clock.timer(pause, () => {
       this.#cancelFlush = null;
       void this.#flush();
     });
@@ -155,6 +165,7 @@ export class RedisEvents implements Events {
   async #flush(): Promise<void> {
     if (this.#isSending || this.#waiting.length === 0) return;
     this.#isSending = true;
+    this.#sentAt = this.#deps.clock.mono();
     const events = this.#waiting;
     this.#waiting = [];
     try {
