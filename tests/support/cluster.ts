@@ -149,6 +149,15 @@ export class Cluster implements AsyncDisposable {
     return body.id;
   }
 
+  /** Waits until an occurrence has come to its end, and gives it as the API shows it. */
+  // deno-lint-ignore no-explicit-any -- JSON of the wire
+  async ended(occurrenceId: string): Promise<any> {
+    return await until(async () => {
+      const { body } = await this.request("GET", `/api/v1/occurrences/${occurrenceId}`);
+      return typeof body.endedAt === "string" && body;
+    }, `occurrence ${occurrenceId} has ended`);
+  }
+
   /** Waits until so many workers have announced themselves. */
   async knowsWorkers(count: number): Promise<void> {
     await until(async () => {

@@ -31,6 +31,18 @@ export interface LoadOptions {
   readonly seed?: number;
 }
 
+/** A job whose code writes down its own runs. */
+export interface LoadJob {
+  readonly policy: Policy;
+  readonly workMs: number;
+  /** So many attempts fail after their work. */
+  readonly failures?: number;
+  /** True: it has no due times. False: it fires each second. */
+  readonly isTriggered?: boolean;
+  /** Further fields of the definition; not its schedule, which the judge takes for each second. */
+  readonly change?: Readonly<Record<string, unknown>>;
+}
+
 export class Load implements AsyncDisposable {
   readonly calls: ClientCall[] = [];
   readonly #policies = new Map<string, Policy>();
@@ -54,12 +66,14 @@ export class Load implements AsyncDisposable {
     try {
       for (let index = 0; index < jobsPerPolicy; index += 1) {
         // Longer than a second under Skip, so that it has something to skip.
-        for (const policy of POLICIES) await load.#create(policy, policy === "Skip" ? 1300 : 300, {});
+        for (const policy of POLICIES) {
+          await load.createJob({ policy, workMs: policy === "Skip" ? 1300 : 300 });
+        }
       }
       const triggered = [
-        await load.#create("Allow", 100, { triggerOnly: true }),
-        await load.#create("Queue", 50, { triggerOnly: true }),
-        await load.#create("Allow", 50, { triggerOnly: true }, 1),
+        await load.createJob({ policy: "Allow", workMs: 100, isTriggered: true }),
+        await load.createJob({ policy: "Queue", workMs: 50, isTriggered: true }),
+        await load.createJob({ policy: "Allow", workMs: 50, isTriggered: true, failures: 1 }),
       ];
       load.#triggering = load.#trigger(triggered, triggersPerSecond);
       return load;
@@ -69,9 +83,32 @@ export class Load implements AsyncDisposable {
     }
   }
 
-  /** Lets it run for so many milliseconds. */
-  async run(ms: number): Promise<void> {
-    await delay(ms);
+  /** Creates one more job, which is judged with the others; gives its id. */
+  async createJob(job: LoadJob): Promise<string> {
+    const { policy, workMs, failures = 0, isTriggered = false, change = {} } = job;
+    const id = await this.cluster.createJob({
+      displayName: `${policy}, ${workMs} ms`,
+      jobType: "RecorderJob",
+      concurrentExecutionPolicy: policy,
+      ...(isTriggered ? { triggerOnly: true } : { cronExpression: "* * * * * *" }),
+      baseRetryDelaySeconds: 1,
+      jobData: { file: this.#witnessFile, workMs, beatMs: BEAT_MS, failures },
+      ...change,
+    });
+    this.#policies.set(id, policy);
+    return id;
+  }
+
+  /** Triggers a job as the load itself does; gives the occurrence's id. */
+  async trigger(jobId: string): Promise<string> {
+    const occurrenceId = await this.#triggerOnce(jobId, this.random.uuid());
+    if (occurrenceId === null) throw new Error(`Cannot trigger ${jobId}: nobody knows what became of it`);
+    return occurrenceId;
+  }
+
+  /** The runs so far, by the jobs' own word. */
+  async runs(): Promise<ClusterHistory["runs"]> {
+    return await readRuns(this.#witnessFile);
   }
 
   /** Waits until so many more due times have come to their end: progress, not time. */
@@ -120,7 +157,7 @@ export class Load implements AsyncDisposable {
         const until = next === null ? created : Math.max(next, pausedAt - 1000);
         return { id, policy, dueTimes: eachSecond(created, until) };
       }),
-      runs: await readRuns(this.#witnessFile),
+      runs: await this.runs(),
       calls: this.calls,
       faults: this.cluster.nemesis.faults,
       acknowledged: [],
@@ -147,30 +184,11 @@ export class Load implements AsyncDisposable {
     return `${this.folder}/runs.jsonl`;
   }
 
-  async #create(
-    policy: Policy,
-    workMs: number,
-    change: Readonly<Record<string, unknown>>,
-    failures = 0,
-  ): Promise<string> {
-    const id = await this.cluster.createJob({
-      displayName: `${policy}, ${workMs} ms`,
-      jobType: "RecorderJob",
-      concurrentExecutionPolicy: policy,
-      ...("triggerOnly" in change ? {} : { cronExpression: "* * * * * *" }),
-      baseRetryDelaySeconds: 1,
-      jobData: { file: this.#witnessFile, workMs, beatMs: BEAT_MS, failures },
-      ...change,
-    });
-    this.#policies.set(id, policy);
-    return id;
-  }
-
   async #trigger(jobIds: readonly string[], perSecond: number): Promise<void> {
     const stop = this.#stopping.signal;
     while (!stop.aborted) {
       const jobId = jobIds[Math.floor(this.random.next() * jobIds.length)] ?? "";
-      const asked = this.#triggerOnce(jobId, this.random.uuid());
+      const asked = this.#triggerAndCancel(jobId);
       this.#asking.add(asked);
       asked.finally(() => this.#asking.delete(asked));
       // Between half and one and a half of the mean: clients are not in step.
@@ -178,8 +196,14 @@ export class Load implements AsyncDisposable {
     }
   }
 
+  async #triggerAndCancel(jobId: string): Promise<void> {
+    const isCancelled = this.random.next() < this.cancelShare;
+    const occurrenceId = await this.#triggerOnce(jobId, this.random.uuid());
+    if (occurrenceId !== null && isCancelled) await this.#cancel(jobId, occurrenceId);
+  }
+
   /** As a careful client: with a key, and again with the same key, elsewhere, as long as it does not know. */
-  async #triggerOnce(jobId: string, key: string): Promise<void> {
+  async #triggerOnce(jobId: string, key: string): Promise<string | null> {
     for (let attempt = 0; attempt < TRIES; attempt += 1) {
       const call = await this.#call(
         { kind: "trigger", key, jobId, occurrenceId: null },
@@ -189,12 +213,10 @@ export class Load implements AsyncDisposable {
             headers: { "idempotency-key": key },
           }),
       );
-      if (call.outcome === "ok" && call.occurrenceId !== null && this.random.next() < this.cancelShare) {
-        await this.#cancel(jobId, call.occurrenceId);
-      }
-      if (call.outcome !== "info" || this.#stopping.signal.aborted) return;
+      if (call.outcome !== "info" || this.#stopping.signal.aborted) return call.occurrenceId;
       await delay(TRY_AGAIN_MS, { signal: this.#stopping.signal }).catch(() => {});
     }
+    return null;
   }
 
   async #cancel(jobId: string, occurrenceId: string): Promise<void> {
