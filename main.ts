@@ -2,16 +2,25 @@
  * The one program: reads the command, wires configuration → adapters → supervisor → routes, and waits to be told to
  * stop. What it can do is in `infra/command_table.ts`; `main.ts --help` prints it.
  */
-import { createJobTypes } from "./actors/job_types.ts";
+import { defaultRoutingPattern } from "./actors/domain/job_type.ts";
+import { createJobTypes, type JobTypes } from "./actors/job_types.ts";
+import type { Clock } from "./actors/ports/clock.ts";
 import type { Log } from "./actors/ports/log.ts";
 import type { Pool } from "./actors/ports/pool.ts";
+import type { Presence } from "./actors/ports/presence.ts";
 import { createSystem } from "./actors/runtime/system.ts";
-import { supervisorActor } from "./actors/supervisor.ts";
+import { type Ports, supervisorActor } from "./actors/supervisor.ts";
 import { type Adapters, openAdapters } from "./infra/adapters.ts";
 import { EXIT, type ExitCode } from "./infra/cli/exit_code.ts";
 import { runVerb } from "./infra/cli/run_verb.ts";
 import { systemClock as clock, systemRandom as random } from "./infra/clock.ts";
-import { type Command, type ConfigArguments, parseCommandLine } from "./infra/command_line.ts";
+import { type ClusterAdapters, openCluster, ServerError, type ServerState } from "./infra/cluster.ts";
+import {
+  type Command,
+  type ConfigArguments,
+  type MigrateOrder,
+  parseCommandLine,
+} from "./infra/command_line.ts";
 import {
   type Config,
   type ConsumerConfig,
@@ -25,15 +34,20 @@ import { printConfig } from "./infra/config_print.ts";
 import { DataFolderError } from "./infra/embedded/data_folder.ts";
 import { migrateEmbeddedStore } from "./infra/embedded/store.ts";
 import { checkEnvironment, measuredEnvironment } from "./infra/environment.ts";
-import { listen } from "./infra/listen.ts";
+import { askHealth } from "./infra/health_command.ts";
+import { listen, type Listened, type RequestHandler } from "./infra/listen.ts";
 import { createLog } from "./infra/log.ts";
 import { createMetrics } from "./infra/metrics.ts";
-import { describeMode } from "./infra/mode.ts";
+import { migrateDatabase } from "./infra/migrate_database.ts";
+import { type ClusterUrls, describeMode } from "./infra/mode.ts";
 import { realScheduler } from "./infra/scheduler.ts";
 import { startText } from "./infra/start_text.ts";
-import { stopSignal } from "./infra/stop_signal.ts";
+import { type StopSignal, stopSignal } from "./infra/stop_signal.ts";
 import { hasColors, verbWorld, writeText } from "./infra/terminal.ts";
 import { createApp } from "./routes/app.ts";
+import type { ApiDeps } from "./routes/deps.ts";
+import { startingAnswer } from "./routes/starting.ts";
+import { workerHealth } from "./routes/worker_health.ts";
 import { runDiscovery } from "./workers/discover.ts";
 import { DiscoveryError } from "./workers/discovery.ts";
 import { runHost } from "./workers/host.ts";
@@ -44,6 +58,8 @@ const VERSION = "0.1.0";
 const SAMPLES = import.meta.resolve("./workers/jobs/samples/");
 /** What a clean stop may take beyond the grace of running jobs. */
 const STOP_MARGIN_MS = 3000;
+
+type Role = "run" | "api" | "worker";
 
 interface Settings {
   readonly config: Config;
@@ -74,15 +90,19 @@ async function perform(command: Command): Promise<ExitCode> {
       return await runVerb(command.verb, command.given, verbWorld(Deno.env.toObject()));
     case "config print":
       return await withSettings(command.config, ({ sources }) => say(printConfig(sources, command.output)));
+    case "doctor":
+      return await withSettings(command.config, (settings) => doctor(settings, command.output));
+    case "health":
+      return await withSettings(command.config, async ({ config }) => {
+        const { isAlive, message } = await askHealth(config);
+        return isAlive ? say(message + "\n") : fail(EXIT.unavailable, message);
+      });
     case "migrate":
-      return await withSettings(command.config, (settings) => migrate(settings, command.dryRun));
+      return await withSettings(command.config, (settings) => migrate(settings, command));
     case "run":
     case "api":
     case "worker":
-      return await withSettings(command.config, ({ config, log }) => {
-        const mode = describeMode(config, command.name);
-        return mode.ok ? run(config, log) : fail(EXIT.config, mode.message);
-      });
+      return await withSettings(command.config, (settings) => start(command.name, settings));
   }
 }
 
@@ -117,25 +137,53 @@ async function withSettings(
   try {
     return await work({ config: loaded.config, sources: loaded.sources, log });
   } catch (error) {
-    if (error instanceof DataFolderError || error instanceof DiscoveryError) {
+    if (
+      error instanceof DataFolderError || error instanceof DiscoveryError || error instanceof ServerError
+    ) {
       return fail(EXIT.config, error.message);
     }
     throw error;
   }
 }
 
-/** API, leader and worker in this one process, until a signal. */
-async function run(config: Config, log: Log): Promise<ExitCode> {
-  const { Api, DataDir, JobDispatcher } = config.MilvaionConfig;
-  const { Worker } = config;
+/** An instance of the program: API with leader, worker, or both, until a signal. */
+async function start(role: Role, { config, log }: Settings): Promise<ExitCode> {
+  const mode = describeMode(config, role);
+  if (!mode.ok) return fail(EXIT.config, mode.message);
   const machine = checkEnvironment(measuredEnvironment(Deno.env.toObject()));
   if (machine.problems.length > 0) return fail(EXIT.config, machine.problems.map(problemLine).join("\n"));
   for (const warning of machine.warnings) log.warn(warning);
-  const signals = stopSignal();
-  const { meter, page } = createMetrics();
-  const heartbeatMs = Worker.Heartbeat.IntervalSeconds * 1000;
+  const instance: Instance = {
+    role,
+    config,
+    log,
+    id: `${Deno.hostname()}-${random.uuid().slice(-12)}`,
+    signals: stopSignal(),
+    metrics: createMetrics(),
+  };
+  return mode.mode === "embedded" ? await startEmbedded(instance) : await startCluster(instance, mode.urls);
+}
+
+interface Instance {
+  readonly role: Role;
+  readonly config: Config;
+  readonly log: Log;
+  /** Unique for each start of the process. */
+  readonly id: string;
+  readonly signals: StopSignal;
+  readonly metrics: ReturnType<typeof createMetrics>;
+}
+
+async function startEmbedded(instance: Instance): Promise<ExitCode> {
+  const { config, log } = instance;
   const [opened, discovered] = await Promise.allSettled([
-    openAdapters({ dataDir: DataDir, heartbeatMs, clock, random, log }),
+    openAdapters({
+      dataDir: config.MilvaionConfig.DataDir,
+      heartbeatMs: heartbeatMs(config),
+      clock,
+      random,
+      log,
+    }),
     createPool(poolOptions(config, log)),
   ]);
   if (opened.status === "rejected" || discovered.status === "rejected") {
@@ -145,81 +193,140 @@ async function run(config: Config, log: Log): Promise<ExitCode> {
   }
   const adapters = opened.value;
   const pool = discovered.value;
-
-  const instanceId = `${Deno.hostname()}-${random.uuid().slice(-12)}`;
-  const jobTypes = createJobTypes({
-    presence: adapters.presence,
-    clock,
-    fallback: {
-      maxRetries: 3,
-      baseRetryDelaySeconds: 5,
-      executionTimeoutSeconds: Worker.ExecutionTimeoutSeconds,
-    },
+  const door = openDoor(instance);
+  if (!door.ok) {
+    await Promise.all([pool.stop(0), adapters.store.close()]);
+    return fail(EXIT.config, door.message, door.hint);
+  }
+  return await run(instance, {
+    ports: { ...adapters, clock, random, log, meter: instance.metrics.meter },
+    api: { adapters, door, jobTypes: jobTypesOf(config, adapters.presence, clock) },
+    pool,
+    description: adapters.description,
+    soleProcess: true,
+    servers: () => [],
+    close: () => adapters.store.close(),
   });
+}
+
+/** The port is open before the servers are there, so that whoever asks hears what is being waited for. */
+async function startCluster(instance: Instance, urls: ClusterUrls): Promise<ExitCode> {
+  const { config, log, role, signals } = instance;
+  const door = role === "worker" ? null : openDoor(instance);
+  if (door?.ok === false) return fail(EXIT.config, door.message, door.hint);
+  const stopping = new AbortController();
+  void signals.asked.then(() => stopping.abort());
+  let jobTypes: JobTypes | null = null;
+  let cluster: ClusterAdapters | null = null;
+  let pool: Pool | null = null;
+  try {
+    cluster = await openCluster({
+      urls,
+      config,
+      role,
+      instanceId: instance.id,
+      patternOf: (jobType) => jobTypes?.routingPattern(jobType) ?? defaultRoutingPattern(jobType),
+      knownTypes: () => jobTypes?.known() ?? [],
+      waitsFor: (what) => door?.waitsFor(what),
+      signal: stopping.signal,
+      clock,
+      random,
+      log,
+    });
+    const { clock: clusterClock } = cluster;
+    if (role !== "api") {
+      pool = await createPool({
+        ...poolOptions(config, log),
+        fromMachine: (at) => clusterClock.fromMachine(at),
+      });
+    }
+    jobTypes = jobTypesOf(config, cluster.presence, clusterClock);
+    return await run(instance, {
+      ports: { ...cluster, clock: clusterClock, random, log, meter: instance.metrics.meter },
+      api: door === null || cluster.api === null
+        ? null
+        : { adapters: { ...cluster, ...cluster.api }, door, jobTypes },
+      pool,
+      description: cluster.description,
+      soleProcess: false,
+      servers: cluster.servers,
+      close: cluster.close,
+    });
+  } catch (error) {
+    await Promise.all([door?.close(), pool?.stop(0), cluster?.close()]);
+    if (stopping.signal.aborted) return EXIT.ok;
+    throw error;
+  }
+}
+
+/** What an instance is made of. */
+interface Parts {
+  readonly ports: Ports;
+  readonly api: { readonly adapters: Adapters; readonly door: OpenDoor; readonly jobTypes: JobTypes } | null;
+  readonly pool: Pool | null;
+  readonly description: string;
+  readonly soleProcess: boolean;
+  readonly servers: () => readonly ServerState[];
+  readonly close: () => Promise<void>;
+}
+
+async function run(instance: Instance, parts: Parts): Promise<ExitCode> {
+  const { config, log, id, signals } = instance;
+  const { Worker, MilvaionConfig: { Api, JobDispatcher } } = config;
+  const { ports, pool } = parts;
   let epoch: number | null = null;
-  const system = createSystem({ clock, random, scheduler: realScheduler });
-  const ports = { ...adapters, clock, random, log, meter };
-  const misfireThresholdMs = JobDispatcher.MisfireThresholdSeconds * 1000;
-  const api = createApp({
-    ...ports,
-    jobTypes,
-    metrics: page,
-    settings: {
-      instanceId,
-      version: VERSION,
-      host: Api.Host,
-      port: Api.Port,
-      allowedHosts: Api.AllowedHosts,
-      token: Api.Token === null ? null : { hash: await sha256(Api.Token) },
-      loopback: isLoopback(Api.Host),
-      misfireThresholdMs,
-      storeDescription: adapters.description,
-    },
+  const system = createSystem({ clock: ports.clock, random, scheduler: realScheduler });
+  const api = parts.api === null ? null : await openApi(instance, parts, parts.api, {
     leadership: () => ({ isLeader: epoch !== null, epoch }),
-    upgradeWebSocket: Deno.upgradeWebSocket,
     actors: system,
   });
-  const listened = listen(
-    { host: Api.Host, port: Api.Port },
-    (request, info) => api.app.fetch(request, { info }),
+  const health = pool === null || api !== null || Worker.HealthPort === 0 ? null : listen(
+    { host: "127.0.0.1", port: Worker.HealthPort },
+    workerHealth({ page: instance.metrics.page, pool, servers: parts.servers }),
   );
-  if (!listened.ok) {
-    await Promise.all([pool.stop(0), adapters.store.close()]);
-    return fail(EXIT.config, listened.message, listened.hint);
+  if (health?.ok === false) {
+    await Promise.all([pool?.stop(0), parts.close()]);
+    return fail(
+      EXIT.config,
+      health.message,
+      "Choose another Worker.HealthPort (HEALTH_PORT), or 0 for none.",
+    );
   }
 
   system.spawn(
     "supervisor",
     supervisorActor(ports, {
-      instanceId,
+      instanceId: id,
       leaseMs: Worker.LeaseSeconds * 1000,
-      api: {
-        jobTypes,
+      api: parts.api === null ? null : {
+        ports: { ...ports, ...parts.api.adapters },
+        jobTypes: parts.api.jobTypes,
         lockTtlMs: JobDispatcher.LockTtlSeconds * 1000,
-        misfireThresholdMs,
+        misfireThresholdMs: JobDispatcher.MisfireThresholdSeconds * 1000,
         batchSize: JobDispatcher.BatchSize,
         pollMs: JobDispatcher.PollingIntervalSeconds * 1000,
-        soleProcess: adapters.soleProcess,
+        soleProcess: parts.soleProcess,
         onLeading: (leading) => epoch = leading,
       },
-      worker: {
+      worker: pool === null ? null : {
         pool,
         workerId: Worker.WorkerId,
         hostName: Deno.hostname(),
         version: VERSION,
         maxParallelJobs: Worker.MaxParallelJobs,
-        heartbeatIntervalMs: heartbeatMs,
+        heartbeatIntervalMs: heartbeatMs(config),
       },
     }),
   );
   say(startText({
     version: VERSION,
-    url: `http://${Api.Host.includes(":") ? `[${Api.Host}]` : Api.Host}:${listened.port}`,
-    storeDescription: adapters.description,
-    workerId: Worker.WorkerId,
-    maxParallelJobs: Worker.MaxParallelJobs,
-    jobTypes: pool.jobTypes,
-    needsToken: Api.Token !== null,
+    api: parts.api === null
+      ? null
+      : { url: urlOf(Api.Host, parts.api.door.port), needsToken: Api.Token !== null },
+    storeDescription: parts.description,
+    worker: pool === null
+      ? null
+      : { workerId: Worker.WorkerId, maxParallelJobs: Worker.MaxParallelJobs, jobTypes: pool.jobTypes },
   }));
 
   const ended = await Promise.race([
@@ -230,13 +337,15 @@ async function run(config: Config, log: Log): Promise<ExitCode> {
     })),
   ]);
   log.info("Stopping", { why: ended.why });
-  api.close();
+  api?.close();
   const stopped = stopInOrder({
     config,
-    server: listened.server,
+    closeDoors: async () => {
+      await Promise.all([parts.api?.door.close(), health?.server.shutdown()]);
+    },
     stopActors: (ms) => system.stop(ms),
     pool,
-    adapters,
+    close: parts.close,
   });
   const inTime = await Promise.race([stopped.then(() => true), signals.insisted.then(() => false)]);
   if (!inTime) {
@@ -246,26 +355,121 @@ async function run(config: Config, log: Log): Promise<ExitCode> {
   return ended.exitCode;
 }
 
-/** Intake, then actors (running jobs get their grace), then the hosts, then the store. */
-async function stopInOrder(parts: {
-  readonly config: Config;
-  readonly server: Deno.HttpServer<Deno.NetAddr>;
-  readonly stopActors: (graceMs: number) => Promise<void>;
-  readonly pool: Pool;
-  readonly adapters: Adapters;
-}): Promise<void> {
-  const { KillGraceSeconds, ShutdownGraceSeconds } = parts.config.Worker;
-  const closed = parts.server.shutdown();
-  await parts.stopActors(ShutdownGraceSeconds * 1000 + STOP_MARGIN_MS);
-  await parts.pool.stop(Math.min(KillGraceSeconds, ShutdownGraceSeconds) * 1000);
-  await Promise.race([closed, new Promise<void>((resolve) => clock.timer(STOP_MARGIN_MS, resolve))]);
-  await parts.adapters.store.close();
+/** Puts the API behind its open door. */
+async function openApi(
+  instance: Instance,
+  parts: Parts,
+  { adapters, door, jobTypes }: NonNullable<Parts["api"]>,
+  own: Pick<ApiDeps, "leadership" | "actors">,
+): Promise<{ close(): void }> {
+  const { Api, JobDispatcher } = instance.config.MilvaionConfig;
+  const api = createApp({
+    ...parts.ports,
+    ...adapters,
+    ...own,
+    jobTypes,
+    metrics: instance.metrics.page,
+    settings: {
+      instanceId: instance.id,
+      version: VERSION,
+      host: Api.Host,
+      port: Api.Port,
+      allowedHosts: Api.AllowedHosts,
+      token: Api.Token === null ? null : { hash: await sha256(Api.Token) },
+      loopback: isLoopback(Api.Host),
+      misfireThresholdMs: JobDispatcher.MisfireThresholdSeconds * 1000,
+      storeDescription: parts.description,
+    },
+    upgradeWebSocket: Deno.upgradeWebSocket,
+  });
+  door.answerWith((request, info) => api.app.fetch(request, { info }));
+  return api;
 }
 
-async function migrate({ config }: Settings, dryRun: boolean): Promise<ExitCode> {
-  const mode = describeMode(config, "migrate");
-  if (!mode.ok) return fail(EXIT.config, mode.message);
-  return say(await migrateEmbeddedStore(config.MilvaionConfig.DataDir, { dryRun }) + "\n");
+interface OpenDoor {
+  readonly port: number;
+  waitsFor(what: string | null): void;
+  answerWith(handler: RequestHandler): void;
+  close(): Promise<void>;
+}
+
+/** Listens at once; until there is an API behind it, it says that this instance is starting. */
+function openDoor({ config }: Instance): { readonly ok: true } & OpenDoor | Extract<Listened, { ok: false }> {
+  const { Host: host, Port: port } = config.MilvaionConfig.Api;
+  let waitingFor: string | null = null;
+  let answer: RequestHandler = (request) => startingAnswer(request, waitingFor);
+  const listened = listen({ host, port }, (request, info) => answer(request, info));
+  if (!listened.ok) return listened;
+  return {
+    ok: true,
+    port: listened.port,
+    waitsFor: (what) => waitingFor = what,
+    answerWith: (handler) => answer = handler,
+    close: () => listened.server.shutdown(),
+  };
+}
+
+/** Intake, then actors (running jobs get their grace), then the hosts, then the servers. */
+async function stopInOrder(parts: {
+  readonly config: Config;
+  readonly closeDoors: () => Promise<void>;
+  readonly stopActors: (graceMs: number) => Promise<void>;
+  readonly pool: Pool | null;
+  readonly close: () => Promise<void>;
+}): Promise<void> {
+  const { KillGraceSeconds, ShutdownGraceSeconds } = parts.config.Worker;
+  const closed = parts.closeDoors();
+  await parts.stopActors(ShutdownGraceSeconds * 1000 + STOP_MARGIN_MS);
+  await parts.pool?.stop(Math.min(KillGraceSeconds, ShutdownGraceSeconds) * 1000);
+  await Promise.race([closed, new Promise<void>((resolve) => clock.timer(STOP_MARGIN_MS, resolve))]);
+  await parts.close();
+}
+
+function jobTypesOf(config: Config, presence: Presence, at: Clock): JobTypes {
+  return createJobTypes({
+    presence,
+    clock: at,
+    fallback: {
+      maxRetries: 3,
+      baseRetryDelaySeconds: 5,
+      executionTimeoutSeconds: config.Worker.ExecutionTimeoutSeconds,
+    },
+  });
+}
+
+function heartbeatMs(config: Config): number {
+  return config.Worker.Heartbeat.IntervalSeconds * 1000;
+}
+
+function urlOf(host: string, port: number): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+async function doctor({ config, log }: Settings, output: "table" | "json"): Promise<ExitCode> {
+  throw new Error(`not wired yet ${output} ${config} ${log}`);
+}
+
+async function migrate({ config, log }: Settings, order: MigrateOrder): Promise<ExitCode> {
+  const { DataDir, Postgres } = config.MilvaionConfig;
+  const { dryRun, from, workerRole } = order;
+  if (Postgres.Url === null) {
+    if (from !== null || workerRole !== null) {
+      const option = from === null ? "--worker-role" : "--from";
+      return fail(EXIT.config, `${option} concerns PostgreSQL: set DATABASE_URL to say where`);
+    }
+    return say(await migrateEmbeddedStore(DataDir, { dryRun }) + "\n");
+  }
+  const report = await migrateDatabase({
+    config,
+    url: Postgres.Url,
+    dryRun,
+    from,
+    workerRole,
+    clock,
+    random,
+    log,
+  });
+  return say(report + "\n");
 }
 
 function poolOptions(config: Config, log: Log) {

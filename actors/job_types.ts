@@ -42,6 +42,7 @@ export function createJobTypes(
   const remembered = new Map<string, TypeDefaults>();
   const patterns = new Map<string, string>();
   let refreshedAt = -Infinity;
+  let asking: Promise<void> | null = null;
 
   return {
     offer: (jobType) => offers.get(jobType) ?? null,
@@ -55,26 +56,32 @@ export function createJobTypes(
     defaults: (jobType) => remembered.get(jobType) ?? deps.fallback,
     async refresh(now = false) {
       if (!now && deps.clock.mono() - refreshedAt < REFRESH_MS) return instances;
-      refreshedAt = deps.clock.mono();
+      // Who asks while an answer is on its way waits for it.
+      asking ??= ask().finally(() => asking = null);
       try {
-        instances = await deps.presence.list();
+        await asking;
       } catch (error) {
         if (now) throw error;
-        return instances;
-      }
-      offers = new Map();
-      for (const instance of instances) {
-        for (const offer of instance.jobTypes) {
-          offers.set(offer.name, offer);
-          patterns.set(offer.name, offer.routingPattern);
-          remembered.set(offer.name, {
-            maxRetries: offer.maxRetries,
-            baseRetryDelaySeconds: offer.baseRetryDelaySeconds,
-            executionTimeoutSeconds: offer.executionTimeoutSeconds,
-          });
-        }
       }
       return instances;
     },
   };
+
+  async function ask(): Promise<void> {
+    try {
+      instances = await deps.presence.list();
+    } finally {
+      refreshedAt = deps.clock.mono();
+    }
+    offers = new Map();
+    for (const offer of instances.flatMap((instance) => instance.jobTypes)) {
+      offers.set(offer.name, offer);
+      patterns.set(offer.name, offer.routingPattern);
+      remembered.set(offer.name, {
+        maxRetries: offer.maxRetries,
+        baseRetryDelaySeconds: offer.baseRetryDelaySeconds,
+        executionTimeoutSeconds: offer.executionTimeoutSeconds,
+      });
+    }
+  }
 }

@@ -16,19 +16,24 @@ import { EmbeddedQueue } from "./embedded/queue.ts";
 import { EmbeddedReportQueue } from "./embedded/report_queue.ts";
 import { openEmbeddedStore } from "./embedded/store.ts";
 
-export interface Adapters {
-  readonly store: Store;
+/** What every instance has. */
+export interface WorkerAdapters {
   readonly attempts: Attempts;
   readonly queue: Queue;
   readonly reports: ReportQueue;
-  readonly dueIndex: DueIndex;
-  readonly leases: Leases;
   readonly presence: Presence;
   readonly events: Events;
   /** Where the data lies, in words. */
   readonly description: string;
   /** True when no other process can be running anything of this store. */
   readonly soleProcess: boolean;
+}
+
+/** What an API instance has besides. */
+export interface Adapters extends WorkerAdapters {
+  readonly store: Store;
+  readonly dueIndex: DueIndex;
+  readonly leases: Leases;
 }
 
 export interface AdapterOptions {
@@ -41,7 +46,7 @@ export interface AdapterOptions {
   readonly log: Log;
 }
 
-/** Opens what the configuration names. Throws DataFolderError when the folder cannot be used. */
+/** Opens everything in process. Throws DataFolderError when the folder cannot be used. */
 export async function openAdapters(options: AdapterOptions): Promise<Adapters> {
   const { clock, random, log } = options;
   const { store, attempts } = await openEmbeddedStore({ folder: options.dataDir, clock, random, log });

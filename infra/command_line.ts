@@ -15,12 +15,24 @@ export interface ConfigArguments {
   readonly flags: readonly FlagSetting[];
 }
 
+/** What to do to the schema of the store. */
+export interface MigrateOrder {
+  /** Only say what would be done. */
+  readonly dryRun: boolean;
+  /** Data folder of an embedded store that moves to PostgreSQL. */
+  readonly from: string | null;
+  /** Role of the database that may claim and renew, and nothing else. */
+  readonly workerRole: string | null;
+}
+
 /** What the program is to do; `main.ts` does it. */
 export type Command =
   | { readonly name: "help"; readonly text: string }
   | { readonly name: "version" }
   | { readonly name: "run" | "api" | "worker"; readonly config: ConfigArguments }
-  | { readonly name: "migrate"; readonly config: ConfigArguments; readonly dryRun: boolean }
+  | { readonly name: "migrate"; readonly config: ConfigArguments } & MigrateOrder
+  | { readonly name: "doctor"; readonly config: ConfigArguments; readonly output: "table" | "json" }
+  | { readonly name: "health"; readonly config: ConfigArguments }
   | { readonly name: "config print"; readonly config: ConfigArguments; readonly output: "table" | "json" }
   /** Started by the program itself, with arguments of its own. */
   | { readonly name: "host"; readonly args: readonly string[] }
@@ -231,7 +243,19 @@ function build(command: CommandDescription, given: Given): Command {
     case "worker":
       return { name: command.name, config: configArguments(command, given) };
     case "migrate":
-      return { name: "migrate", config: configArguments(command, given), dryRun: given.flag("dry-run") };
+      return {
+        name: "migrate",
+        config: configArguments(command, given),
+        dryRun: given.flag("dry-run"),
+        from: given.text("from"),
+        workerRole: given.text("worker-role"),
+      };
+    case "health":
+      return { name: "health", config: configArguments(command, given) };
+    case "doctor": {
+      const output = given.text("output") === "json" ? "json" : "table";
+      return { name: "doctor", config: configArguments(command, given), output };
+    }
     case "config print": {
       const output = given.text("output") === "json" ? "json" : "table";
       return { name: "config print", config: configArguments(command, given), output };

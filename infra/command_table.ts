@@ -24,7 +24,16 @@ interface Described {
 /** A command of the program itself. */
 export interface ProgramCommand extends Described {
   readonly kind: "program";
-  readonly name: "run" | "api" | "worker" | "migrate" | "config print" | "version" | "host";
+  readonly name:
+    | "run"
+    | "api"
+    | "worker"
+    | "migrate"
+    | "doctor"
+    | "health"
+    | "config print"
+    | "version"
+    | "host";
 }
 
 /** A verb that talks HTTP. */
@@ -108,6 +117,14 @@ const API_OPTIONS: readonly ConfigOption[] = [
   },
 ];
 
+const HEALTH_PORT: ConfigOption = {
+  name: "health-port",
+  kind: "number",
+  value: "N",
+  key: "Worker.HealthPort",
+  about: "Port on 127.0.0.1 of a worker's health answers (HEALTH_PORT, else none)",
+};
+
 const RUN_OPTIONS: readonly Option[] = [
   ...WORKER_OPTIONS,
   ...API_OPTIONS,
@@ -147,9 +164,29 @@ On 127.0.0.1 the API is open to this machine. To listen anywhere else, set
 MILVAION_API_TOKEN (or MILVAION_API_TOKEN_FILE) to at least 16 characters.
 Ctrl-C stops in order: running jobs get their abort signal and their grace.`;
 
-const CLUSTER_TEACHES = `\
-A part of a cluster on PostgreSQL, Redis and RabbitMQ. This build has the
-embedded mode only, so the command says so and ends with exit code 78.`;
+const SERVERS_TEACHES = `\
+The servers are named in the environment, or as MilvaionConfig.Postgres.Url,
+Redis.Url and RabbitMQ.Url in milvaion.json. Each has a _FILE form for secrets:
+  DATABASE_URL=postgres://user:password@host:5432/milvaion   (?sslmode=require)
+  REDIS_URL=redis://:password@host:6379                      (rediss: for TLS)
+  AMQP_URL=amqp://user:password@host:5672/vhost              (amqps: for TLS)
+\`milvaion doctor\` checks each of them and says what to do.`;
+
+const API_TEACHES = `\
+Any number of API instances serve any request; one of them leads and decides
+what is due. When it ends another one leads: at once after a clean stop, else
+after MilvaionConfig.JobDispatcher.LockTtlSeconds. The first instance brings the
+database's schema up to date.
+
+${SERVERS_TEACHES}`;
+
+const WORKER_TEACHES = `\
+Any number of workers share the jobs of the types they offer: those of the job
+folders, or --types of them. Worker.WorkerId names the pool; a job can be pinned
+to one. Without DATABASE_URL a worker claims through RabbitMQ from any API
+instance and needs no way to the database.
+
+${SERVERS_TEACHES}`;
 
 const PROGRAM_COMMANDS: readonly ProgramCommand[] = [
   {
@@ -165,28 +202,54 @@ const PROGRAM_COMMANDS: readonly ProgramCommand[] = [
     name: "api",
     about: "Run an API instance of a cluster",
     options: [...API_OPTIONS, CONFIG_FILE, ...LOG_OPTIONS],
-    example: "milvaion api --host 0.0.0.0",
-    teaches: CLUSTER_TEACHES,
+    example: "milvaion api --port 5000",
+    teaches: API_TEACHES,
   },
   {
     kind: "program",
     name: "worker",
     about: "Run a worker of a cluster",
-    options: [...WORKER_OPTIONS, CONFIG_FILE, ...LOG_OPTIONS],
+    options: [...WORKER_OPTIONS, HEALTH_PORT, CONFIG_FILE, ...LOG_OPTIONS],
     example: "milvaion worker --jobs ./my-jobs",
-    teaches: CLUSTER_TEACHES,
+    teaches: WORKER_TEACHES,
   },
   {
     kind: "program",
     name: "migrate",
-    about: "Bring the data folder's schema up to date",
+    about: "Bring the store's schema up to date, or move an embedded store to PostgreSQL",
     options: [
       { name: "dry-run", kind: "flag", about: "Only say what would be done" },
+      {
+        name: "from",
+        kind: "text",
+        value: "FOLDER",
+        about: "Move the embedded store of this folder into the empty database of DATABASE_URL",
+      },
+      {
+        name: "worker-role",
+        kind: "text",
+        value: "ROLE",
+        about: "Let this role of the database claim and renew, and nothing else",
+      },
       DATA_DIR,
       CONFIG_FILE,
       ...LOG_OPTIONS,
     ],
-    example: "milvaion migrate --dry-run",
+    example: "milvaion migrate --from ./milvaion-data",
+  },
+  {
+    kind: "program",
+    name: "doctor",
+    about: "Check what is configured, each server included, and say what to do",
+    options: [...RUN_OPTIONS, ...CONNECTION_OPTIONS.filter(({ name }) => name === "output")],
+    example: "milvaion doctor",
+  },
+  {
+    kind: "program",
+    name: "health",
+    about: "Ask the instance on this machine whether it is alive, for container health checks",
+    options: [...API_OPTIONS, HEALTH_PORT, CONFIG_FILE, ...LOG_OPTIONS],
+    example: "milvaion health --port 5000",
   },
   {
     kind: "program",

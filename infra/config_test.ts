@@ -431,7 +431,12 @@ Deno.test("variables that were surely meant for this program are warned about", 
   ]);
 });
 
-Deno.test("keys of a cluster are accepted with a warning that they have no effect", async () => {
+Deno.test("keys of a cluster are accepted without one with a warning that they have no effect", async () => {
+  const clustered = await good({
+    ...json({ MilvaionConfig: { RabbitMQ: { QueueType: "classic" } } }),
+    env: { AMQP_URL: "amqp://broker" },
+  });
+  assertEquals(clustered.warnings, []);
   const { warnings } = await good(json({ MilvaionConfig: { RabbitMQ: { QueueType: "classic" } } }));
   assertEquals(warnings, [
     "MilvaionConfig.RabbitMQ.QueueType (milvaion.json) concerns a cluster and has no effect in embedded mode.",
@@ -454,18 +459,29 @@ Deno.test("each integer key takes exactly the numbers within its bounds", async 
   );
 });
 
-Deno.test("embedded mode is refused, with the reason, where servers are named or needed", async () => {
-  const alone = (await good({})).config;
-  assertEquals(describeMode(alone, "run"), { ok: true, mode: "embedded" });
-  const api = describeMode(alone, "api");
-  assert(!api.ok);
-  assertStringIncludes(api.message, "needs PostgreSQL, Redis and RabbitMQ");
-  const clustered = describeMode(
-    (await good({ env: { REDIS_URL: "rediss://:secret@cache:6380/0" } })).config,
-    "run",
-  );
-  assert(!clustered.ok);
-  assertStringIncludes(clustered.message, "would not use REDIS_URL");
+Deno.test("a command runs embedded without servers, on a cluster with them, and says which are missing", async () => {
+  const servers = {
+    DATABASE_URL: "postgres://me:secret@db/x",
+    REDIS_URL: "rediss://:secret@cache:6380/0",
+    AMQP_URL: "amqp://me:secret@broker/",
+  };
+  const modeOf = async (env: Record<string, string>, command: "run" | "api" | "worker") => {
+    const mode = describeMode((await good({ env })).config, command);
+    return mode.ok ? mode.mode : mode.message;
+  };
+  assertEquals(await modeOf({}, "run"), "embedded");
+  for (const command of ["run", "api", "worker"] as const) {
+    assertEquals(await modeOf(servers, command), "cluster");
+  }
+  const { DATABASE_URL: _, ...withoutDatabase } = servers;
+  assertEquals(await modeOf(withoutDatabase, "worker"), "cluster", "a worker can claim through RabbitMQ");
+  assertStringIncludes(await modeOf({}, "api"), "needs DATABASE_URL, REDIS_URL, AMQP_URL");
+  assertStringIncludes(await modeOf({}, "worker"), "needs REDIS_URL, AMQP_URL");
+  for (const command of ["run", "api"] as const) {
+    const message = await modeOf(withoutDatabase, command);
+    assertStringIncludes(message, "on REDIS_URL and AMQP_URL also needs DATABASE_URL");
+    assert(!message.includes("secret"));
+  }
 });
 
 Deno.test("the page about configuration names every key with its default and its short variable", async () => {

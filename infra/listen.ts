@@ -1,5 +1,10 @@
 /** Opening the port: a port in use is an error that proposes another. */
 
+export type RequestHandler = (
+  request: Request,
+  info: Deno.ServeHandlerInfo<Deno.NetAddr>,
+) => Response | Promise<Response>;
+
 export type Listened =
   | { readonly ok: true; readonly server: Deno.HttpServer<Deno.NetAddr>; readonly port: number }
   /** `message` is one sentence, `hint` the next step. */
@@ -8,7 +13,7 @@ export type Listened =
 /** Serves on the address. `onError` must not throw. */
 export function listen(
   options: { readonly host: string; readonly port: number },
-  handler: (request: Request, info: Deno.ServeHandlerInfo<Deno.NetAddr>) => Response | Promise<Response>,
+  handler: RequestHandler,
 ): Listened {
   const { host, port } = options;
   try {

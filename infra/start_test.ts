@@ -88,15 +88,13 @@ Deno.test("B44 an unknown command ends with 64 and the nearest one", async () =>
   assertEquals([code, out, error], [64, "", "error: There is no command rnu\nhint: Did you mean run?\n"]);
 });
 
-Deno.test("a part of a cluster says that this build has the embedded mode only, and ends with 78", async () => {
-  for (const command of ["api", "worker"]) {
-    const { code, error } = await start([command]);
-    assertEquals(code, 78);
-    assertMatch(error, /needs PostgreSQL, Redis and RabbitMQ, and this build has the embedded mode only/);
-  }
+Deno.test("a part of a cluster without its servers says which it needs, and ends with 78", async () => {
+  const api = await start(["api"]);
+  assertEquals(api.code, 78);
+  assertMatch(api.error, /`api` is a part of a cluster and needs DATABASE_URL, REDIS_URL, AMQP_URL/);
   const named = await start(["run"], { DATABASE_URL: "postgres://me:hunter2@db/x" });
   assertEquals(named.code, 78);
-  assertMatch(named.error, /would not use DATABASE_URL/);
+  assertMatch(named.error, /`run` on DATABASE_URL also needs REDIS_URL and AMQP_URL/);
   assert(!named.error.includes("hunter2"));
 });
 

@@ -2,7 +2,7 @@
 import type { JobTypes } from "../actors/job_types.ts";
 import type { MetricsPage } from "../actors/ports/meter.ts";
 import type { ActorSnapshot } from "../actors/runtime/system.ts";
-import type { Ports } from "../actors/supervisor.ts";
+import type { ApiPorts } from "../actors/supervisor.ts";
 import type { GuardSettings } from "./guard.ts";
 
 export interface ApiSettings extends GuardSettings {
@@ -17,7 +17,7 @@ export interface ApiSettings extends GuardSettings {
 
 export interface ApiDeps extends
   Pick<
-    Ports,
+    ApiPorts,
     "store" | "queue" | "dueIndex" | "events" | "presence" | "clock" | "random" | "log" | "meter"
   > {
   readonly jobTypes: JobTypes;

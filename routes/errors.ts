@@ -4,6 +4,7 @@
  */
 import type { Problem } from "../actors/domain/problem.ts";
 import type { Log } from "../actors/ports/log.ts";
+import { Unavailable } from "../actors/ports/unavailable.ts";
 
 /** code → status and title. A code that names one field's fault stands in `errors` and is not listed here. */
 export const PROBLEMS = {
@@ -32,6 +33,7 @@ export const PROBLEMS = {
   if_match_required: [428, "Say which version you are changing"],
   internal_error: [500, "Something is wrong on this side"],
   not_ready: [503, "This instance is not ready"],
+  unavailable: [503, "A server this instance stands on is out of reach"],
   too_many_connections: [503, "Too many live connections"],
 } as const satisfies Readonly<Record<string, readonly [status: number, title: string]>>;
 
@@ -120,6 +122,12 @@ export function problemResponse(thrown: unknown, requestId: string, log: Log): R
 
 function fault(thrown: unknown, requestId: string, log: Log): ApiProblem {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  if (error instanceof Unavailable) {
+    log.warn(`Cannot answer a request: ${error.message}`, { requestId });
+    return problem("unavailable", "Please try again in a moment. What was asked may have been done.", {
+      headers: { "retry-after": "2" },
+    });
+  }
   log.error(`Cannot answer a request: ${error.message}`, { requestId, stack: error.stack });
   return problem("internal_error", `Please try again; if it stays, look for ${requestId} in the log.`);
 }

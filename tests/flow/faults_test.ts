@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { ManualClock } from "../../actors/runtime/manual_clock.ts";
 import { Faults } from "../support/faulty.ts";
 import { type Behaviour, completed } from "../support/in_process_pool.ts";
+import { embeddedGround } from "../support/ground.ts";
 import { Node, settle } from "../support/node.ts";
 
 const START = Date.UTC(2026, 0, 1, 12, 0, 0, 500);
@@ -11,16 +12,12 @@ async function withFaults(
   work: (node: Node, clock: ManualClock, faults: Faults) => Promise<void>,
   behaviour: Behaviour = () => ({ afterMs: 0, outcome: completed }),
 ): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "milvaion-flow-" });
+  await using ground = await embeddedGround();
   const clock = new ManualClock({ now: START });
   const faults = new Faults();
-  const node = await Node.start({ folder, clock, faults, behaviour });
-  try {
-    await work(node, clock, faults);
-    await node.stop();
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  const node = await Node.start({ ground, clock, faults, behaviour });
+  await work(node, clock, faults);
+  await node.stop();
 }
 
 /** Each second from START on, `count` of them, Completed exactly once. */

@@ -1,6 +1,6 @@
 /**
- * One node of the program on a manual clock: the real actors on the real embedded adapters, with jobs that are
- * functions of the test. Stop it (or crash it) and start another on the same folder.
+ * One node of the program on a manual clock: the real actors on real adapters, with jobs that are functions of the
+ * test. Stop it (or crash it) and start another on the same ground.
  */
 import { createJobTypes, type JobTypes } from "../../actors/job_types.ts";
 import type { Job } from "../../actors/domain/job.ts";
@@ -13,14 +13,15 @@ import { seededRandom } from "../../actors/runtime/seeded_random.ts";
 import { seededScheduler } from "../../actors/runtime/seeded_scheduler.ts";
 import { type ActorSystem, createSystem } from "../../actors/runtime/system.ts";
 import { supervisorActor } from "../../actors/supervisor.ts";
-import { type Adapters, openAdapters } from "../../infra/adapters.ts";
+import type { Adapters } from "../../infra/adapters.ts";
 import { realScheduler } from "../../infra/scheduler.ts";
 import { type Behaviour, completed, InProcessPool, offer } from "./in_process_pool.ts";
 import type { Faults } from "./faulty.ts";
+import type { Ground, Standing } from "./ground.ts";
 import { KeptLog, KeptMeter } from "./quiet.ts";
 
 export interface NodeOptions {
-  readonly folder: string;
+  readonly ground: Ground;
   readonly clock: ManualClock;
   readonly seed?: number;
   readonly offers?: readonly JobTypeOffer[];
@@ -40,7 +41,7 @@ export class Node {
     readonly instanceId: string,
     readonly clock: ManualClock,
     readonly random: ReturnType<typeof seededRandom>,
-    readonly adapters: Adapters,
+    readonly standing: Standing,
     readonly pool: InProcessPool,
     readonly system: ActorSystem,
     readonly jobTypes: JobTypes,
@@ -48,13 +49,19 @@ export class Node {
     readonly meter: KeptMeter,
   ) {}
 
+  get adapters(): Adapters {
+    return this.standing.adapters;
+  }
+
   static async start(options: NodeOptions): Promise<Node> {
     const { clock } = options;
     const seed = options.seed ?? 1;
     const random = seededRandom(seed, clock);
     const log = new KeptLog();
     const meter = new KeptMeter();
-    const adapters = await openAdapters({ dataDir: options.folder, heartbeatMs: 5000, clock, random, log });
+    const instanceId = `node-${random.uuid()}`;
+    const standing = await options.ground.open({ clock, random, log, instanceId });
+    const { adapters } = standing;
     const pool = new InProcessPool(
       options.offers ?? [offer("SampleJob")],
       clock,
@@ -63,15 +70,16 @@ export class Node {
     const system = createSystem({ clock, random, scheduler: seededScheduler(seed, realScheduler) });
 
     const jobTypes = createJobTypes({ presence: adapters.presence, clock, fallback: DEFAULTS });
-    const instanceId = `node-${random.uuid()}`;
-    const node = new Node(instanceId, clock, random, adapters, pool, system, jobTypes, log, meter);
+    const node = new Node(instanceId, clock, random, standing, pool, system, jobTypes, log, meter);
     clock.settleWith(() => settle(node));
+    const ports = { ...withFaults(adapters, options.faults), clock, random, log, meter };
     system.spawn(
       "supervisor",
-      supervisorActor({ ...withFaults(adapters, options.faults), clock, random, log, meter }, {
+      supervisorActor(ports, {
         instanceId,
         leaseMs: options.leaseMs ?? 15_000,
         api: {
+          ports,
           jobTypes,
           lockTtlMs: 15_000,
           misfireThresholdMs: 60_000,
@@ -170,12 +178,12 @@ export class Node {
     const stopped = this.system.stop(graceMs);
     await settle(this);
     await stopped;
-    await this.adapters.store.close();
+    await this.standing.close();
   }
 
-  /** As `kill -9`: nothing is handed back, nothing more is written; the folder's lock is free. */
+  /** As `kill -9`: nothing is handed back, nothing more is written; a folder's lock is free. */
   async crash(): Promise<void> {
-    await this.adapters.store.close();
+    await this.standing.close();
     await this.system.stop(0);
   }
 }
@@ -200,15 +208,14 @@ function withFaults(adapters: Adapters, faults: Faults | undefined): Adapters {
 }
 
 /**
- * Until no message waits and what was written is committed. Commits are synced to a real disk, which no manual clock
- * can hurry: an empty write to each file comes back when those before it have.
+ * Until no message waits and what was asked of the adapters is done. Disks and servers are real, and no manual clock
+ * can hurry them.
  */
-export async function settle({ system, adapters }: Pick<Node, "system" | "adapters">): Promise<void> {
-  const { jobs, lines } = adapters.store;
+export async function settle({ system, standing }: Pick<Node, "system" | "standing">): Promise<void> {
   // As many commits follow from one another as a walk has: decide, claim, record, release and claim again.
   for (let round = 0; round < 6; round += 1) {
     await system.idle();
-    await Promise.all([jobs.setPause("", null), lines.append([])]).catch(() => {}); // a closed store has nothing to wait for
+    await standing.settle();
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
   await system.idle();

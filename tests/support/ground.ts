@@ -1,0 +1,122 @@
+/**
+ * What a node of a flow test stands on: the embedded store in a folder, or PostgreSQL, Redis and RabbitMQ. The same
+ * flows run on both. A ground outlives its nodes: another one may be started on it after a crash.
+ */
+import type { Clock, Random } from "../../actors/ports/clock.ts";
+import type { Log } from "../../actors/ports/log.ts";
+import { type Adapters, openAdapters } from "../../infra/adapters.ts";
+import { openPostgresStore } from "../../infra/postgres/store.ts";
+import { openRabbit } from "../../infra/rabbitmq/rabbit.ts";
+import { openRedis } from "../../infra/redis/redis.ts";
+import { SERVERS, temporaryDatabase, temporaryPrefix } from "./servers.ts";
+import { Activity } from "./activity.ts";
+
+export interface World {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly instanceId: string;
+}
+
+export interface Standing {
+  readonly adapters: Adapters;
+  /** Until nothing that was asked of the adapters is under way. */
+  settle(): Promise<void>;
+  /** Cuts the node off from everything, as its death does. */
+  close(): Promise<void>;
+}
+
+export interface Ground extends AsyncDisposable {
+  readonly name: string;
+  /** Milliseconds after which the attempts of a node that died are noticed, with a lease of 15 s. */
+  readonly lossNoticedMs: number;
+  open(world: World): Promise<Standing>;
+}
+
+const HEARTBEAT_MS = 5000;
+
+export async function embeddedGround(): Promise<Ground> {
+  const folder = await Deno.makeTempDir({ prefix: "milvaion-flow-" });
+  return {
+    name: "embedded",
+    // The lock of the folder proves that the other process is gone.
+    lossNoticedMs: 0,
+    async open(world) {
+      const adapters = await openAdapters({ dataDir: folder, heartbeatMs: HEARTBEAT_MS, ...world });
+      const { jobs, lines } = adapters.store;
+      return {
+        adapters,
+        // An empty write to each file comes back when those before it are on the disk.
+        settle: async () => {
+          await Promise.all([jobs.setPause("", null), lines.append([])]).catch(() => {}); // a closed store
+        },
+        close: () => adapters.store.close(),
+      };
+    },
+    [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
+  };
+}
+
+export async function clusterGround(): Promise<Ground> {
+  const database = await temporaryDatabase();
+  const redis = temporaryPrefix();
+  const names = `flow-${crypto.randomUUID().slice(0, 8)}.`;
+  let last: { deleteNames(): Promise<void> } | null = null;
+  return {
+    name: "cluster",
+    lossNoticedMs: 20_000,
+    async open(world) {
+      const { store, attempts } = await openPostgresStore({
+        url: database.url,
+        maxConnections: 5,
+        prepare: true,
+        migrate: true,
+        ...world,
+      });
+      const { storeId } = store;
+      const cache = await openRedis({
+        url: redis.url,
+        prefix: redis.prefix,
+        storeId,
+        lifetimeMs: 3 * HEARTBEAT_MS,
+        ...world,
+      });
+      const broker = await openRabbit({
+        url: SERVERS.amqp,
+        prefix: names,
+        role: "api",
+        queueType: "classic",
+        storeId,
+        patternOf: (jobType) => `${jobType.toLowerCase()}.*`,
+        knownTypes: () => [],
+        ...world,
+      });
+      last = broker;
+      const activity = new Activity();
+      return {
+        adapters: activity.watch({
+          store,
+          attempts,
+          queue: broker.queue,
+          reports: broker.reports,
+          dueIndex: cache.dueIndex,
+          leases: cache.leases,
+          presence: cache.presence,
+          events: cache.events,
+          description: "a cluster",
+          soleProcess: false,
+        }),
+        settle: () => activity.quiet(),
+        close: async () => {
+          await Promise.all([broker.close(), cache.close()]);
+          await store.close();
+        },
+      };
+    },
+    async [Symbol.asyncDispose]() {
+      await last?.deleteNames();
+      await redis[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
