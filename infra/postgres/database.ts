@@ -48,6 +48,33 @@ const PAUSES_MS = [20, 60, 150, 400, 800, 1500, 2000, 2000] as const;
 /** How long statements of a replaced or closed pool may go on, seconds. */
 const END_SECONDS = 5;
 
+/**
+ * Every statement here looks up rows by an index. Plans are kept, for planning would cost more than running; they are
+ * made while a day's partition is small, so ways that only pay in small tables are left out, and costs say that
+ * looking up is cheap and walking is not.
+ */
+const LOOKS_UP = {
+  plan_cache_mode: "force_generic_plan",
+  enable_seqscan: "off",
+  enable_bitmapscan: "off",
+  enable_hashjoin: "off",
+  enable_mergejoin: "off",
+  random_page_cost: "0.01",
+  cpu_tuple_cost: "0.1",
+  cpu_index_tuple_cost: "0.1",
+  jit: "off",
+} as const;
+
+const SETTINGS = {
+  statement_timeout: `${STATEMENT_MS}`,
+  lock_timeout: `${LOCK_MS}`,
+  idle_in_transaction_session_timeout: `${IDLE_IN_TRANSACTION_MS}`,
+  ...LOOKS_UP,
+} as const;
+
+/** Statements whose plans are remembered to be made anew. */
+const PLANS_AT_MOST = 2000;
+
 type Sql = ReturnType<typeof postgres>;
 
 export class Database {
@@ -56,6 +83,8 @@ export class Database {
   #pending = 0;
   #idle: (() => void) | null = null;
   readonly #ending = new Set<Promise<void>>();
+  /** How often each statement has run. */
+  readonly #runs = new Map<string, number>();
 
   constructor(readonly options: ConnectionOptions) {
     this.#sql = this.#connect();
@@ -68,6 +97,8 @@ export class Database {
 
   /** Runs statements each by itself. `action` completes the sentence "Cannot …" when it fails. */
   call<T>(action: string, work: (session: Session, isRetry: boolean) => Promise<T>): Promise<T> {
+    // Behind a pooler settings live as long as a transaction.
+    if (!this.options.prepare) return this.transaction(action, work);
     return this.#run(action, (sql, isRetry) => work(this.#session(sql), isRetry), CALL_MS);
   }
 
@@ -81,7 +112,7 @@ export class Database {
       action,
       (sql, isRetry) =>
         sql.begin(async (held) => {
-          if (!this.options.prepare) await held.unsafe(`SET LOCAL statement_timeout = ${STATEMENT_MS}`);
+          if (!this.options.prepare) await held.unsafe(this.#setLocally());
           // Wrapped: the client would await the items of an array.
           return { value: await work(this.#session(held as unknown as Sql), isRetry) };
         }).then((wrapped) => (wrapped as { readonly value: T }).value),
@@ -98,20 +129,8 @@ export class Database {
   }
 
   #connect(): Sql {
-    const { url, maxConnections, prepare, schema } = this.options;
+    const { url, maxConnections, prepare } = this.options;
     const { plainUrl, ssl } = withRootCertificate(url);
-    // A pooler refuses parameters that it does not know.
-    const parameters = prepare
-      ? {
-        statement_timeout: STATEMENT_MS,
-        lock_timeout: LOCK_MS,
-        idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
-        jit: "off",
-        ...(schema === undefined ? {} : { search_path: schema }),
-      }
-      : schema === undefined
-      ? {}
-      : { search_path: schema };
     return postgres(plainUrl, {
       max: maxConnections,
       prepare,
@@ -119,17 +138,41 @@ export class Database {
       connect_timeout: CONNECT_SECONDS,
       backoff: (tries: number) => Math.min(0.05 * 2 ** tries, 1),
       onnotice: () => {},
-      connection: { application_name: "milvaion", ...parameters } as Record<string, string>,
+      // A pooler refuses parameters that it does not know.
+      connection: { application_name: "milvaion", ...(prepare ? this.#settings() : {}) },
       ...(ssl === null ? {} : { ssl }),
     });
+  }
+
+  #settings(): Record<string, string> {
+    const { schema } = this.options;
+    return { ...SETTINGS, ...(schema === undefined ? {} : { search_path: schema }) };
+  }
+
+  #setLocally(): string {
+    return Object.entries(this.#settings())
+      .map(([name, value]) => `SET LOCAL ${name} = '${value.replaceAll("'", "''")}'`).join("; ");
   }
 
   #session(sql: Sql): Session {
     const { prepare } = this.options;
     return {
-      rows: (text, parameters = []) =>
-        sql.unsafe(text, parameters as Bindable[], { prepare }).values() as Promise<Row[]>,
+      rows: (text, parameters = []) => {
+        const planned = prepare && parameters.length > 0 ? this.#planned(text) : text;
+        return sql.unsafe(planned, parameters as Bindable[], { prepare }).values() as Promise<Row[]>;
+      },
     };
+  }
+
+  /**
+   * The statement under another name each time it has run twice as often: a kept plan is then made anew, for what
+   * was best in an empty partition is not in a full one.
+   */
+  #planned(text: string): string {
+    const runs = (this.#runs.get(text) ?? 0) + 1;
+    if (runs === 1 && this.#runs.size >= PLANS_AT_MOST) this.#runs.clear();
+    this.#runs.set(text, runs);
+    return `${text} /* plan ${31 - Math.clz32(runs)} */`;
   }
 
   async #run<T>(

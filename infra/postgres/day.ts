@@ -7,7 +7,7 @@
 const DAY_MS = 86_400_000;
 
 /** The last moment that rows can have: the end of the year 9999. */
-const LATEST_MS = 253_402_300_799_999;
+export const LATEST_MS = 253_402_300_799_999;
 
 /** Days since 1970-01-01. */
 export function dayOf(ms: number): number {

@@ -21,8 +21,8 @@ import type {
 } from "../../actors/ports/store.ts";
 import { readCounts } from "./counters.ts";
 import type { Database, Row, Session } from "./database.ts";
-import { dayOf, isStorableTime, onDay } from "./day.ts";
-import { asNumber, asText, asTime, asTimeOrNull, type Bindable, isUuid, millis, time } from "./literal.ts";
+import { dayOf, isStorableTime, LATEST_MS, onDay } from "./day.ts";
+import { asNumber, asText, asTime, asTimeOrNull, isUuid, millis, time } from "./literal.ts";
 import { readCancel } from "./occurrence_rows.ts";
 import { newestRanges, rangeAt } from "./range_rows.ts";
 import type { Instance, Terms, TermsBook } from "./terms.ts";
@@ -36,10 +36,14 @@ const COLUMNS = `seq, id, terms, origin, status, ${millis("scheduled_for")}, ${m
 
 const COMPLETED = statusNumber("Completed");
 
-/** Bounds of a walk: due from $1 to $2, and before the key ($3, $4). One upper bound, so that a page begins there. */
-const WITHIN = `scheduled_for >= ${time("$1::float8")} AND scheduled_for <= ${time("$2::float8")}
-  AND (scheduled_for < ${time("$3::float8")} OR seq < $4::bigint)`;
-const NEWEST_FIRST = "ORDER BY scheduled_for DESC, seq DESC LIMIT $5::bigint";
+/** Bounds of a walk: due from one moment to another, and before the key. One upper bound: a page begins there. */
+interface Bounds {
+  readonly from: number;
+  readonly last: number;
+  readonly keyTime: number;
+  readonly keySeq: number;
+  readonly count: number;
+}
 
 /** The rows of these that are not the newest attempt. */
 interface PastAttempt {
@@ -74,13 +78,10 @@ export class PostgresHistory implements History {
     const walked = wanted === null || wanted.has(COMPLETED) ? null : [...wanted];
     const read = async (key: string | null, count: number): Promise<readonly Row[]> => {
       const [keyTime, keySeq] = readKey(key);
-      const bounds = [from, Math.min(last, keyTime), keyTime, keySeq, count] as const;
-      if (job !== null) return await this.#walk("AND job = $6::bigint", [...bounds, job]);
+      const bounds = { from, last: Math.min(last, keyTime), keyTime, keySeq, count };
+      if (job !== null) return await this.#walk(`AND job = ${job}`, bounds);
       if (walked === null) return await this.#walk("", bounds);
-      return merge(
-        await Promise.all(walked.map((status) => this.#walk(ofStatus(status), [...bounds, status]))),
-        count,
-      );
+      return merge(await Promise.all(walked.map((status) => this.#walk(ofStatus(status), bounds))), count);
     };
     return await collectPage<Row, OccurrenceSummary>({
       limit,
@@ -156,15 +157,17 @@ export class PostgresHistory implements History {
     return row === undefined ? undefined : Number(row[0]);
   }
 
-  #walk(condition: string, parameters: readonly Bindable[]): Promise<readonly Row[]> {
-    return this.database.call(
-      "list occurrences",
-      (session) =>
-        session.rows(
-          `SELECT ${COLUMNS} FROM occurrences WHERE ${WITHIN} ${condition} ${NEWEST_FIRST}`,
-          parameters,
-        ),
-    );
+  /** Written out, not bound: a plan for these very bounds looks at their days only. All of them are numbers. */
+  #walk(condition: string, { from, last, keyTime, keySeq, count }: Bounds): Promise<readonly Row[]> {
+    const before = keyTime === Infinity ? "" : `AND (scheduled_for < ${moment(keyTime)} OR seq < ${keySeq})`;
+    const until = last === Infinity ? "" : `AND scheduled_for <= ${moment(last)}`;
+    return this.database.call("list occurrences", (session) =>
+      session.rows(
+        `SELECT ${COLUMNS} FROM occurrences WHERE seq > 0 AND scheduled_for >= ${
+          moment(from)
+        } ${until} ${before}
+           ${condition} ORDER BY scheduled_for DESC, seq DESC LIMIT ${Math.trunc(count)}`,
+      ));
   }
 
   #names(rows: readonly Row[]): Promise<Names> {
@@ -197,8 +200,14 @@ export class PostgresHistory implements History {
 
 function ofStatus(status: number): string {
   return isFinal(statusOf(status))
-    ? "AND not_completed = $6::smallint"
-    : "AND ended_at IS NULL AND status = $6::smallint";
+    ? `AND not_completed = ${status}`
+    : `AND ended_at IS NULL AND status = ${status}`;
+}
+
+/** A moment as a literal, held to what a row can have. */
+function moment(ms: number): string {
+  const held = Math.min(Math.max(Math.trunc(ms), 0), LATEST_MS);
+  return `'${new Date(held).toISOString()}'`;
 }
 
 function summaryOf(row: Row, names: Names): OccurrenceSummary {
