@@ -7,6 +7,7 @@ import { EmbeddedQueue } from "../../infra/embedded/queue.ts";
 import { EmbeddedReportQueue } from "../../infra/embedded/report_queue.ts";
 import { openEmbeddedStore } from "../../infra/embedded/store.ts";
 import { KeptLog } from "../support/quiet.ts";
+import { attemptsContract } from "./attempts_contract.ts";
 import { dueIndexContract } from "./due_index_contract.ts";
 import { eventsContract } from "./events_contract.ts";
 import { historyContract, lineStoreContract } from "./history_contract.ts";
@@ -37,6 +38,7 @@ jobStoreContract("embedded", embeddedStore);
 ledgerContract("embedded", embeddedStore);
 ledgerModelContract("embedded", embeddedStore);
 outcomesContract("embedded", embeddedStore);
+attemptsContract("embedded", embeddedStore);
 historyContract("embedded", embeddedStore);
 lineStoreContract("embedded", embeddedStore);
 

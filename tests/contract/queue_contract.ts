@@ -13,17 +13,31 @@ export interface QueueUnderTest {
 /** Opens a new, empty queue that holds at most `bound` waiting messages of a type. */
 export type QueueFactory = (options: { readonly bound: number }) => Promise<QueueUnderTest>;
 
+/** What an adapter cannot promise, each with its reason; such promises are skipped by name. */
+export interface QueueLimits {
+  /** It does not know how many messages wait, so it cannot answer full. */
+  readonly bound?: string;
+  /** It takes a message twice. */
+  readonly deduplication?: string;
+  /** What comes back comes before younger ones, but among itself in the order of coming back. */
+  readonly orderAmongRequeued?: string;
+}
+
 const BOUND = 10;
 
-export function queueContract(name: string, factory: QueueFactory): void {
-  const promise = (sentence: string, body: (queue: Queue) => Promise<void>) =>
-    Deno.test(`${name} queue: ${sentence}`, async () => {
-      const { queue, close } = await factory({ bound: BOUND });
-      try {
-        await body(queue);
-      } finally {
-        await close();
-      }
+export function queueContract(name: string, factory: QueueFactory, limits: QueueLimits = {}): void {
+  const promise = (sentence: string, body: (queue: Queue) => Promise<void>, limit?: string) =>
+    Deno.test({
+      name: `${name} queue: ${sentence}` + (limit === undefined ? "" : ` (skipped: ${limit})`),
+      ignore: limit !== undefined,
+      fn: async () => {
+        const { queue, close } = await factory({ bound: BOUND });
+        try {
+          await body(queue);
+        } finally {
+          await close();
+        }
+      },
     });
 
   promise("delivers in the order of publishing, within the prefetch", async (queue) => {
@@ -77,7 +91,7 @@ export function queueContract(name: string, factory: QueueFactory): void {
     assertEquals(await called.take(1), ["SampleJob"]);
     assertEquals(await queue.publish([message(BOUND)]), ["accepted"]);
     end();
-  });
+  }, limits.bound);
 
   promise("does not double a message that waits or is being worked on", async (queue) => {
     const inbox = new Inbox<Delivery>();
@@ -92,7 +106,7 @@ export function queueContract(name: string, factory: QueueFactory): void {
     assertEquals(totals(await queue.depth()), [0, 0]);
     await queue.publish([{ ...message(1), token: 1 }]);
     assertEquals((await inbox.take(1))[0]?.message.token, 1);
-  });
+  }, limits.deduplication);
 
   promise("a message that is given back goes to whoever has room, before younger ones", async (queue) => {
     const one = new Inbox<Delivery>();
@@ -105,9 +119,11 @@ export function queueContract(name: string, factory: QueueFactory): void {
     const [third] = await two.take(1);
     held[1]?.requeue();
     held[0]?.requeue();
+    while (totals(await queue.depth())[0] < 3) await new Promise((resolve) => setTimeout(resolve, 0));
     third?.ack();
     const [again] = await two.take(1);
-    assertEquals(ids([again]), ids([held[0]]));
+    const older = limits.orderAmongRequeued === undefined ? held.slice(0, 1) : held;
+    assert(ids(older).includes(again?.message.occurrenceId ?? ""), "a younger message came first");
   });
 
   promise("shares deliveries out among consumers", async (queue) => {

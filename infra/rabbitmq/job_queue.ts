@@ -1,0 +1,218 @@
+/** The port `Queue` over RabbitMQ. */
+import type { JobMessage } from "../../actors/domain/message.ts";
+import type { Clock } from "../../actors/ports/clock.ts";
+import type { Log } from "../../actors/ports/log.ts";
+import type { Delivery, PublishAnswer, Queue, QueueDepth, Subscription } from "../../actors/ports/queue.ts";
+import { announceQueue, ControlEar } from "./control.ts";
+import { messageOf } from "./deadline.ts";
+import { Depths } from "./depths.ts";
+import type { Identity } from "./identity.ts";
+import type { Link } from "./link.ts";
+import type { Parking } from "./parking.ts";
+import type { Outgoing, Publisher } from "./publisher.ts";
+import { TypeSubscription } from "./subscription.ts";
+import type { Topology } from "./topology.ts";
+import { encodeJob } from "./wire.ts";
+
+export interface KnownType {
+  readonly jobType: string;
+  readonly routingPattern: string;
+  /** Pools that have a queue of their own for the type. */
+  readonly pools: readonly string[];
+}
+
+export interface JobQueueDeps {
+  readonly publishLink: Link;
+  readonly consumeLink: Link;
+  /** Confirms, and declares the exchanges. */
+  readonly publisher: Publisher;
+  readonly parking: Parking;
+  readonly topology: Topology;
+  readonly identity: Identity;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly patternOf: (jobType: string) => string;
+  readonly knownTypes: () => readonly KnownType[];
+  readonly traceparent: (message: JobMessage) => string | null;
+  readonly ackEarlyAfterMs: number;
+  /** API instances hear of new queues. */
+  readonly listensToWorkers: boolean;
+}
+
+type DrainListener = (jobType: string, why: "room" | "new") => void;
+
+export class RabbitQueue implements Queue {
+  readonly #subscriptions = new Set<TypeSubscription>();
+  readonly #drainListeners = new Set<DrainListener>();
+  /** Types that were answered `full` since there was room last. */
+  readonly #turnedAway = new Set<string>();
+  readonly #depths: Depths;
+  readonly #ear: ControlEar | null;
+  readonly #unlisten: () => void;
+  #wasUp = false;
+
+  constructor(private readonly deps: JobQueueDeps) {
+    this.#depths = new Depths(deps.consumeLink, deps.clock);
+    this.#ear = !deps.listensToWorkers ? null : new ControlEar({
+      ...deps,
+      link: deps.consumeLink,
+      isOurs: deps.identity.isOurs,
+      onQueueReady: ({ jobType }) => this.#drained(jobType, "new"),
+    });
+    this.#unlisten = deps.consumeLink.listen({ up: () => this.#cameBack() });
+  }
+
+  async publish(messages: readonly JobMessage[]): Promise<readonly PublishAnswer[]> {
+    const answers = await this.deps.publisher.publish(messages.map((message) => this.#outgoing(message)));
+    answers.forEach((answer, index) => {
+      const jobType = messages[index]?.jobType;
+      if (answer === "full" && jobType !== undefined) this.#turnedAway.add(jobType);
+    });
+    return answers;
+  }
+
+  async consume(
+    options: {
+      readonly jobType: string;
+      readonly routingPattern: string;
+      readonly pool: string;
+      readonly prefetch: number;
+    },
+    onDeliveries: (deliveries: readonly Delivery[]) => void,
+  ): Promise<Subscription> {
+    const { deps } = this;
+    const subscription: TypeSubscription = new TypeSubscription(
+      {
+        ...deps,
+        link: deps.consumeLink,
+        isOurs: deps.identity.isOurs,
+        sibling: (jobType) => [...this.#subscriptions].find((one) => one.options.jobType === jobType),
+        onNewQueue: (jobType, pool) =>
+          announceQueue({ ...deps, storeId: () => deps.identity.storeId }, { jobType, pool }),
+        publishAgain: (message) => this.#publishAgain(message),
+      },
+      { ...options, ackEarlyAfterMs: deps.ackEarlyAfterMs },
+      onDeliveries,
+      () => this.#subscriptions.delete(subscription),
+    );
+    try {
+      await subscription.whenUp();
+    } catch (error) {
+      await subscription.stop();
+      throw error;
+    }
+    this.#subscriptions.add(subscription);
+    return subscription;
+  }
+
+  /** Of the types that are known. `unacknowledged` counts those of this process: AMQP does not tell others'. */
+  async depth(): Promise<readonly QueueDepth[]> {
+    const queues = this.deps.knownTypes().flatMap(({ jobType, routingPattern, pools }) =>
+      [null, ...pools].map((pool) => ({
+        jobType,
+        pool,
+        name: this.deps.topology.queue(routingPattern, pool),
+        unacknowledged: this.#unacknowledged(jobType, pool),
+      }))
+    );
+    const counts = await this.#depths.count(queues.map((queue) => queue.name));
+    return queues.flatMap(({ jobType, pool, unacknowledged }, index) => {
+      const count = counts[index];
+      if (count === null || count === undefined) return [];
+      return [{ jobType, pool, ready: count.messages, unacknowledged, consumers: count.consumers }];
+    });
+  }
+
+  onDrained(listener: DrainListener): () => void {
+    this.#drainListeners.add(listener);
+    return () => this.#drainListeners.delete(listener);
+  }
+
+  /** Called by the publisher. */
+  room(): void {
+    const jobTypes = [...this.#turnedAway];
+    this.#turnedAway.clear();
+    for (const jobType of jobTypes) this.#drained(jobType, "room");
+  }
+
+  /** Messages in the parking queue, null when it is missing. */
+  async parked(): Promise<number | null> {
+    const [count] = await this.#depths.count([this.deps.topology.parked]);
+    return count?.messages ?? null;
+  }
+
+  whenUp(): Promise<void> {
+    return this.#ear?.whenUp() ?? Promise.resolve();
+  }
+
+  async close(): Promise<void> {
+    this.#unlisten();
+    await Promise.all([...this.#subscriptions].map((one) => one.stop()));
+    await this.#ear?.close();
+    await this.#depths.close();
+  }
+
+  #outgoing(message: JobMessage): Outgoing {
+    const { topology, identity, clock, patternOf, traceparent } = this.deps;
+    const trace = traceparent(message);
+    return {
+      exchange: topology.jobs,
+      key: topology.routingKey(patternOf(message.jobType), message.pool, message.occurrenceId),
+      content: encodeJob(message),
+      properties: {
+        messageId: `${message.occurrenceId}/${message.token}`,
+        correlationId: message.occurrenceId,
+        timestamp: Math.floor(clock.now() / 1000),
+        type: "job",
+        contentType: "application/json",
+        persistent: true,
+        mandatory: true,
+        headers: trace === null
+          ? { storeId: identity.storeId }
+          : { storeId: identity.storeId, traceparent: trace },
+      },
+    };
+  }
+
+  #publishAgain(message: JobMessage): void {
+    this.publish([message]).catch((error) =>
+      this.deps.log.warn("Cannot give a message back, recovery will: " + messageOf(error), {
+        occurrenceId: message.occurrenceId,
+      })
+    );
+  }
+
+  #unacknowledged(jobType: string, pool: string | null): number {
+    let count = 0;
+    for (const one of this.#subscriptions) {
+      if (one.options.jobType !== jobType) continue;
+      if (pool === null) count += one.unacknowledged.shared;
+      else if (pool === one.options.pool) count += one.unacknowledged.pinned;
+    }
+    return count;
+  }
+
+  /** After an outage a queue that is empty may have lost what it held: its rows are published anew. */
+  #cameBack(): void {
+    const isFirst = !this.#wasUp;
+    this.#wasUp = true;
+    if (isFirst || !this.deps.listensToWorkers) return;
+    this.#findLostQueues().catch((error) =>
+      this.deps.log.warn("Cannot look for lost queues: " + messageOf(error))
+    );
+  }
+
+  async #findLostQueues(): Promise<void> {
+    const known = this.deps.knownTypes();
+    const counts = await this.#depths.count(
+      known.map(({ routingPattern }) => this.deps.topology.queue(routingPattern, null)),
+    );
+    known.forEach(({ jobType }, index) => {
+      if ((counts[index]?.messages ?? 0) === 0) this.#drained(jobType, "new");
+    });
+  }
+
+  #drained(jobType: string, why: "room" | "new"): void {
+    for (const listener of [...this.#drainListeners]) listener(jobType, why);
+  }
+}
