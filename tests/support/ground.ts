@@ -5,10 +5,11 @@
 import type { Clock, Random } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
 import { type Adapters, openAdapters } from "../../infra/adapters.ts";
+import { LEASE_NAME } from "../../actors/leader.ts";
 import { openPostgresStore } from "../../infra/postgres/store.ts";
 import { openRabbit } from "../../infra/rabbitmq/rabbit.ts";
 import { openRedis } from "../../infra/redis/redis.ts";
-import { SERVERS, temporaryDatabase, temporaryPrefix } from "./servers.ts";
+import { temporaryDatabase, temporaryPrefix, temporaryVhost } from "./servers.ts";
 import { Activity } from "./activity.ts";
 
 export interface World {
@@ -34,6 +35,8 @@ export interface Ground extends AsyncDisposable {
 }
 
 const HEARTBEAT_MS = 5000;
+/** The job types of flow tests, whose queues are looked at. */
+const TYPES = ["SampleJob", "OtherJob"];
 
 export async function embeddedGround(): Promise<Ground> {
   const folder = await Deno.makeTempDir({ prefix: "milvaion-flow-" });
@@ -60,8 +63,7 @@ export async function embeddedGround(): Promise<Ground> {
 export async function clusterGround(): Promise<Ground> {
   const database = await temporaryDatabase();
   const redis = temporaryPrefix();
-  const names = `flow-${crypto.randomUUID().slice(0, 8)}.`;
-  let last: { deleteNames(): Promise<void> } | null = null;
+  const vhost = await temporaryVhost();
   return {
     name: "cluster",
     lossNoticedMs: 20_000,
@@ -82,16 +84,14 @@ export async function clusterGround(): Promise<Ground> {
         ...world,
       });
       const broker = await openRabbit({
-        url: SERVERS.amqp,
-        prefix: names,
-        role: "api",
-        queueType: "classic",
+        url: vhost.url,
+        role: "both",
         storeId,
         patternOf: (jobType) => `${jobType.toLowerCase()}.*`,
-        knownTypes: () => [],
+        knownTypes: () =>
+          TYPES.map((jobType) => ({ jobType, routingPattern: `${jobType.toLowerCase()}.*`, pools: [] })),
         ...world,
       });
-      last = broker;
       const activity = new Activity();
       return {
         adapters: activity.watch({
@@ -108,13 +108,15 @@ export async function clusterGround(): Promise<Ground> {
         }),
         settle: () => activity.quiet(),
         close: async () => {
+          // The lock of a dead leader lapses by Redis' own time, which no manual clock moves on.
+          await cache.leases.release(LEASE_NAME, world.instanceId);
           await Promise.all([broker.close(), cache.close()]);
           await store.close();
         },
       };
     },
     async [Symbol.asyncDispose]() {
-      await last?.deleteNames();
+      await vhost[Symbol.asyncDispose]();
       await redis[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
     },
