@@ -15,6 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "infra/postgres": ["infra", "actors/domain", "actors/ports", "node:", "postgres"],
   "infra/redis": ["infra", "actors/domain", "actors/ports", "node:", "ioredis"],
   "infra/rabbitmq": ["infra", "actors/domain", "actors/ports", "node:", "zod", "amqplib"],
+  "infra/doctor": ["infra", "actors/domain", "actors/ports", "node:", "postgres", "ioredis", "amqplib"],
   "routes": ["routes", "actors", "hono", "zod"],
 };
 

@@ -1,0 +1,50 @@
+/** What the doctor found, for people or for programs. */
+import { table } from "../cli/table.ts";
+import { printable } from "../log.ts";
+import type { CheckResult, CheckState } from "./check.ts";
+
+const PLAIN = "\x1b[0m";
+const COLORS: Readonly<Record<CheckState, string>> = {
+  ok: "\x1b[32m",
+  warning: "\x1b[33m",
+  failed: "\x1b[31m",
+  unknown: "\x1b[2m",
+};
+
+/** True when something must be mended before the program can work. */
+export function hasFailed(results: readonly CheckResult[]): boolean {
+  return results.some(({ state }) => state === "failed");
+}
+
+/** A table with the next steps below the lines they belong to, or JSON: `{ "isWell": …, "checks": […] }`. */
+export function formatDoctor(
+  results: readonly CheckResult[],
+  output: "table" | "json",
+  colors: boolean,
+): string {
+  if (output === "json") {
+    return JSON.stringify({ isWell: !hasFailed(results), checks: results }, null, 2) + "\n";
+  }
+  const rows = results.map(({ state, subject, check, message }) => [state, subject, check, message]);
+  const [headings = "", ...lines] = table(["STATE", "SUBJECT", "CHECK", "FOUND"], rows).trimEnd().split("\n");
+  const shown = lines.flatMap((line, index) => {
+    const { state = "unknown", nextStep = null } = results[index] ?? {};
+    const painted = colors ? line.replace(state, COLORS[state] + state + PLAIN) : line;
+    return nextStep === null ? [painted] : [painted, `         → ${printable(nextStep)}`];
+  });
+  return [headings, ...shown, "", summary(results)].join("\n") + "\n";
+}
+
+function summary(results: readonly CheckResult[]): string {
+  const count = (state: CheckState) => results.filter((result) => result.state === state).length;
+  const failures = count("failed");
+  const warnings = count("warning");
+  if (failures === 0 && warnings === 0) return "All is well.";
+  const words = (number: number, word: string) => `${number} ${word}${number === 1 ? "" : "s"}`;
+  const parts = [
+    ...(failures > 0 ? [words(failures, "failure")] : []),
+    ...(warnings > 0 ? [words(warnings, "warning")] : []),
+  ];
+  return parts.join(", ") +
+    (failures > 0 ? ": mend what failed before you start." : "; nothing that prevents a start.");
+}
