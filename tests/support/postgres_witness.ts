@@ -116,7 +116,7 @@ export async function readWitness(url: string): Promise<WitnessedHistory> {
             dueAt: milliseconds(row["scheduled_for"]),
             status: statusName(row["status"]),
             token: Number(row["token"]),
-            createdReason: row["created_reason"] === null ? null : String(row["created_reason"]),
+            createdReason: givenReason(row["created_reason"]),
           })),
           ranges: ranges.map((row) => ({
             jobId: jobIds.get(String(row["job"])) ?? `job ${row["job"]}`,
@@ -184,6 +184,11 @@ function leaderWrite({ kind, before, after }: SeenRow, jobIds: ReadonlyMap<strin
 
 function seenBy({ at, session, transaction }: SeenRow, order: number) {
   return { order, at: at.getTime(), session, transaction };
+}
+
+/** What the trigger said, out of `Triggered by …: what it said`. */
+function givenReason(text: unknown): string | null {
+  return /: (.*)$/.exec(String(text ?? ""))?.[1] ?? null;
 }
 
 function statusName(status: unknown): string {

@@ -31,8 +31,9 @@ serverTest(
       VALUES (1, ${JOB}, 1, ${due}, true, 'X', ${`{"createdAt":${due.getTime() - 1}}`}, 1)`;
       await first`UPDATE jobs SET next_due_at = ${new Date(due.getTime() + 1000)}`;
       await first`
-      INSERT INTO occurrences (seq, id, job, terms, twin, scheduled_for, created_at, origin, status, holds_job)
-      VALUES (1, ${OCCURRENCE}, 1, 1, 0, ${due}, ${due}, 0, 0, false)`;
+      INSERT INTO occurrences
+        (seq, id, job, terms, twin, scheduled_for, created_at, origin, status, holds_job, created_reason)
+      VALUES (1, ${OCCURRENCE}, 1, 1, 0, ${due}, ${due}, 0, 0, false, 'Triggered by somebody: a: b')`;
       await first`UPDATE occurrences SET lease_until = ${due}`; // nothing that anybody has to see
       // Written first, committed last.
       await first.begin(async (held) => {
@@ -71,7 +72,7 @@ serverTest(
         dueAt: due.getTime(),
         status: "Completed",
         token: 1,
-        createdReason: null,
+        createdReason: "a: b",
       }]);
       assertEquals(history.createdAt.get(JOB), due.getTime() - 1);
       assertEquals(history.nextDueAt.get(JOB), due.getTime() + 1000);
