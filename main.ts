@@ -32,6 +32,7 @@ import {
 import { isLoopback } from "./infra/config_rules.ts";
 import { printConfig } from "./infra/config_print.ts";
 import { DataFolderError } from "./infra/embedded/data_folder.ts";
+import { formatDoctor, hasFailed, runDoctor } from "./infra/doctor/doctor.ts";
 import { migrateEmbeddedStore } from "./infra/embedded/store.ts";
 import { checkEnvironment, measuredEnvironment } from "./infra/environment.ts";
 import { askHealth } from "./infra/health_command.ts";
@@ -445,8 +446,22 @@ function urlOf(host: string, port: number): string {
   return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-async function doctor({ config, log }: Settings, output: "table" | "json"): Promise<ExitCode> {
-  throw new Error(`not wired yet ${output} ${config} ${log}`);
+/** Looks at everything that is configured, whichever mode it makes. */
+async function doctor({ config }: Settings, output: "table" | "json"): Promise<ExitCode> {
+  const { DataDir, Api, Postgres, Redis, RabbitMQ } = config.MilvaionConfig;
+  const isEmbedded = [Postgres.Url, Redis.Url, RabbitMQ.Url].every((url) => url === null);
+  const results = await runDoctor({
+    dataDir: isEmbedded ? DataDir : null,
+    api: { host: Api.Host, port: Api.Port },
+    postgres: Postgres.Url === null ? null : { url: Postgres.Url },
+    redis: Redis.Url === null ? null : { url: Redis.Url, keyPrefix: Redis.KeyPrefix },
+    rabbitmq: RabbitMQ.Url === null ? null : { url: RabbitMQ.Url, queueType: RabbitMQ.QueueType },
+    workers: null,
+    clock,
+    random,
+  });
+  say(formatDoctor(results, output, hasColors(Deno.stdout, Deno.env.toObject())));
+  return hasFailed(results) ? EXIT.config : EXIT.ok;
 }
 
 async function migrate({ config, log }: Settings, order: MigrateOrder): Promise<ExitCode> {
