@@ -7,11 +7,12 @@
  *
  * Tries. A call whose connection failed is made again, a few times, quickly, within one deadline for all tries. When
  * nobody knows whether the first try was committed, the second is told (`isRetry`), and each caller sees to it that
- * doing it twice does it once.
+ * doing it twice does it once. When all tries fail that way, the call is rejected with `Unavailable`.
  */
 import postgres from "postgres";
 import { readFileSync } from "node:fs";
 import type { Log } from "../../actors/ports/log.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { systemClock } from "../clock.ts";
 import { codeOf, isUnreachable, Late, mayTryAgain, PostgresError, Restart, wordsOf } from "./fault.ts";
 import type { Bindable } from "./literal.ts";
@@ -24,6 +25,8 @@ export interface ConnectionOptions {
   readonly prepare: boolean;
   /** The schema that holds the tables; without it, what the role's search_path says. */
   readonly schema?: string;
+  /** Milliseconds after which one try is given up and the connections are made anew. Default 6,500. */
+  readonly tryMs?: number;
   readonly log: Log;
 }
 
@@ -82,6 +85,8 @@ export class Database {
   #isClosed = false;
   #pending = 0;
   #idle: (() => void) | null = null;
+  /** A server that never answered is told of at once; one that did may come back. */
+  #hasAnswered = false;
   readonly #ending = new Set<Promise<void>>();
   /** How often each statement has run. */
   readonly #runs = new Map<string, number>();
@@ -187,12 +192,18 @@ export class Database {
       for (let tries = 0;; tries++) {
         const sql = this.#sql;
         try {
-          const left = Math.min(deadlineMs === CALL_MS ? TRY_MS : deadlineMs, endsAt - systemClock.mono());
-          return await this.#within(left, sql, () => work(sql, tries > 0));
+          const tryMs = deadlineMs === CALL_MS ? this.options.tryMs ?? TRY_MS : deadlineMs;
+          const left = Math.min(tryMs, endsAt - systemClock.mono());
+          const answer = await this.#within(left, sql, () => work(sql, tries > 0));
+          this.#hasAnswered = true;
+          return answer;
         } catch (error) {
           const pause = error instanceof Restart ? 0 : PAUSES_MS[tries];
-          const isOver = pause === undefined || systemClock.mono() + pause >= endsAt;
-          if (!mayTryAgain(error) || isOver) throw failure(action, error);
+          const isOver = pause === undefined || systemClock.mono() + pause >= endsAt ||
+            !this.#hasAnswered && isUnreachable(error);
+          // What the first try is still about to commit is in the second one's way.
+          const isFirstInTheWay = tries > 0 && codeOf(error) === "23505";
+          if (!mayTryAgain(error) && !isFirstInTheWay || isOver) throw failure(action, error);
           if (codeOf(error) !== "") {
             this.options.log.debug(`Trying again to ${action}: ${wordsOf(error)}`, { code: codeOf(error) });
           }
@@ -228,7 +239,9 @@ export class Database {
 
 function failure(action: string, error: unknown): Error {
   if (error instanceof PostgresError) return error;
-  return new Error(`Cannot ${action}: ${wordsOf(error)}`, { cause: error });
+  const sentence = `Cannot ${action}: ${wordsOf(error)}`;
+  const isOutOfReach = mayTryAgain(error) && !(error instanceof Restart);
+  return isOutOfReach ? new Unavailable(sentence, { cause: error }) : new Error(sentence, { cause: error });
 }
 
 /** A failure to open a database, as a sentence for people. */

@@ -69,7 +69,8 @@ export function codeOf(error: unknown): string {
 
 /** Whether a call may be made again. Every call here tells by itself, the second time, what the first one did. */
 export function mayTryAgain(error: unknown): boolean {
-  return error instanceof Restart || NOT_RUN.has(codeOf(error)) || UNKNOWN.has(codeOf(error));
+  return error instanceof Restart || error instanceof Late || NOT_RUN.has(codeOf(error)) ||
+    UNKNOWN.has(codeOf(error));
 }
 
 /** True when a value or row was refused: the call's fault, so that calls beside it may well succeed. */

@@ -24,7 +24,7 @@ function followers(): string {
 }
 
 /** Room on each page for the claim's version of a row, and vacuum before a day's dead rows are many. */
-const CHURNING = `fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000,
+const CHURNING = `fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000,
   autovacuum_analyze_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 1`;
 
 const STORAGE: Readonly<Record<(typeof PARTITIONED)[number], string>> = {

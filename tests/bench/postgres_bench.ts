@@ -50,12 +50,15 @@ async function measure(jobs: number, lanes: number): Promise<void> {
   const seconds = (performance.now() - started) / 1000;
   await opened.store.close();
   const [size] = await sql`SELECT pg_database_size(current_database()) AS bytes`;
+  const [hot] = await sql`SELECT sum(n_tup_upd) AS updates, sum(n_tup_hot_upd) AS hot FROM pg_stat_user_tables
+    WHERE relname LIKE 'occurrences%'`;
   await sql.end();
   console.log(
     `${jobs} jobs, ${lanes} lanes: ${Math.round(jobs / seconds)} jobs/s, ` +
       `${micro(after - before, jobs)} µs of PostgreSQL's CPU a job, ` +
       `${((used.user + used.system) / jobs).toFixed(1)} µs of ours, ` +
-      `${Math.round(Number(size?.["bytes"]) / (jobs + WARM_UP))} bytes a job`,
+      `${Math.round(Number(size?.["bytes"]) / (jobs + WARM_UP))} bytes a job, ` +
+      `${Math.round(100 * Number(hot?.["hot"]) / Number(hot?.["updates"]))} % of updates HOT (50 is all claims)`,
   );
 }
 
