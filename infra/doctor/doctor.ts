@@ -8,7 +8,7 @@ import { dataFolderExamination } from "./data_folder.ts";
 import { type ApiAddress, machineChecks } from "./machine.ts";
 import { postgresExamination, reachPostgres, readStoreId } from "./postgres.ts";
 import { rabbitmqExamination } from "./rabbitmq.ts";
-import { countInstances, reachRedis, redisExamination } from "./redis.ts";
+import { reachRedis, readInstances, redisExamination } from "./redis.ts";
 
 export type { CheckResult, CheckState } from "./check.ts";
 export { formatDoctor, hasFailed } from "./format.ts";
@@ -25,8 +25,6 @@ export interface DoctorOptions {
     readonly url: string;
     /** `MilvaionConfig.RabbitMQ.QueueType`. */
     readonly queueType: "quorum" | "classic";
-    /** Patterns whose queues are looked at where they are there. */
-    readonly routingPatterns: readonly string[];
   } | null;
   /** Worker processes of the cluster; null counts those that announce themselves now. */
   readonly workers: number | null;
@@ -38,8 +36,10 @@ export interface DoctorOptions {
 /** Results in a fixed order. Never rejects; takes some seconds at most, whatever does not answer. */
 export async function runDoctor(options: DoctorOptions): Promise<readonly CheckResult[]> {
   const { dataDir, api, postgres, redis, rabbitmq, clock, random } = options;
-  let counted: Promise<number | null> | null = null;
-  const workers = () => counted ??= countWorkers(options);
+  let asked: Promise<Fleet | null> | null = null;
+  const fleet = () => asked ??= readFleet(options);
+  const workers = async () => options.workers ?? (await fleet())?.workers ?? null;
+  const routingPatterns = async () => (await fleet())?.routingPatterns ?? [];
   const results = await Promise.all([
     examine({
       subject: "Machine",
@@ -51,20 +51,31 @@ export async function runDoctor(options: DoctorOptions): Promise<readonly CheckR
     dataDir === null ? [] : examine(dataFolderExamination(dataDir, random), clock),
     postgres === null ? [] : examine(postgresExamination({ ...postgres, clock, workers }), clock),
     redis === null ? [] : examine(redisExamination({ ...redis, clock, random, workers }), clock),
-    rabbitmq === null ? [] : examine(rabbitmqExamination({ ...rabbitmq, clock, random }), clock),
+    rabbitmq === null
+      ? []
+      : examine(rabbitmqExamination({ ...rabbitmq, routingPatterns, clock, random }), clock),
   ]);
   return results.flat();
 }
 
+interface Fleet {
+  readonly workers: number;
+  /** Of the types that are offered, e.g. `sendemail.*`. */
+  readonly routingPatterns: readonly string[];
+}
+
 /** The workers of this store that announce themselves in Redis; null when that cannot be found out. */
-async function countWorkers({ workers, postgres, redis, clock }: DoctorOptions): Promise<number | null> {
-  if (workers !== null || postgres === null || redis === null) return workers;
+async function readFleet({ postgres, redis, clock }: DoctorOptions): Promise<Fleet | null> {
+  if (postgres === null || redis === null) return null;
   try {
     const database = await reachPostgres(postgres.url);
     const storeId = await readStoreId(database).finally(() => database.end());
-    if (storeId === null) return 0;
+    if (storeId === null) return { workers: 0, routingPatterns: [] };
     const connection = await reachRedis(redis.url, clock);
-    return await countInstances(connection, redis.keyPrefix, storeId).finally(() => connection.close());
+    const instances = await readInstances(connection, { keyPrefix: redis.keyPrefix, storeId, clock })
+      .finally(() => connection.close());
+    const patterns = instances.flatMap(({ jobTypes }) => jobTypes.map((type) => type.routingPattern));
+    return { workers: instances.length, routingPatterns: [...new Set(patterns)].sort() };
   } catch {
     return null; // the checks of both servers say what is wrong
   }

@@ -10,7 +10,7 @@ export interface RabbitmqQuestions {
   readonly url: string;
   readonly queueType: QueueType;
   /** Patterns whose queues are looked at, e.g. `sendemail.*`; those that are not there are no fault. */
-  readonly routingPatterns: readonly string[];
+  readonly routingPatterns: () => Promise<readonly string[]>;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -34,7 +34,8 @@ export function rabbitmqExamination(questions: RabbitmqQuestions): Examination<R
       },
       {
         name: "queues",
-        look: (probe) => queues(probe, new Topology("", queueType), questions.routingPatterns, vhost),
+        look: async (probe) =>
+          queues(probe, new Topology("", queueType), await questions.routingPatterns(), vhost),
       },
       { name: "alarms", look: alarms },
       { name: "connections", look: connections },
@@ -59,15 +60,16 @@ function vhostOf(url: string): string {
 }
 
 function explainFailure({ message, code }: BrokerError, { place }: ServerAddress, vhost: string): Finding {
-  if (/ACCESS.REFUSED|403/i.test(message)) {
+  if (/ACCESS.REFUSED|\b403\b/.test(message)) {
     return failed(
       `${place} refuses the user: ${firstLine(message)}.`,
       "Check user and password of AMQP_URL.",
     );
   }
-  if (code === 530 || /NOT.ALLOWED|530/i.test(message)) {
+  // The client does not pass on why the broker closed instead of opening; there is one reason.
+  if (code === 530 || /NOT.ALLOWED|\b530\b|OpenOk; got <ConnectionClose/.test(message)) {
     return failed(
-      `${place} does not let this user into vhost ${vhost}: ${firstLine(message)}.`,
+      `${place} does not let this user into vhost ${vhost}, or has no such vhost.`,
       `rabbitmqctl add_vhost '${vhost}', then rabbitmqctl set_permissions -p '${vhost}' <user> '.*' '.*' '.*'`,
     );
   }

@@ -1,7 +1,9 @@
 /** Redis, looked at with a trial key that goes again within seconds. */
 import type { Clock, Random } from "../../actors/ports/clock.ts";
+import type { WorkerInstance } from "../../actors/ports/presence.ts";
 import { RedisConnection } from "../redis/connection.ts";
 import { RedisKeys } from "../redis/keys.ts";
+import { RedisPresence } from "../redis/presence.ts";
 import { CHECK_MS, type Examination, failed, type Finding, ok, unknown, warning } from "./check.ts";
 import { encryption, judgeSkew, type ServerAddress, serverAddress, skewOf } from "./server_address.ts";
 
@@ -68,14 +70,14 @@ export function reachRedis(url: string, clock: Pick<Clock, "timer">): Promise<Re
   });
 }
 
-/** Instances whose presence is in Redis; a few that went without a word may be among them. */
-export async function countInstances(
+/** Who announces itself in Redis; a few that went without a word may be among them. */
+export async function readInstances(
   redis: RedisConnection,
-  keyPrefix: string,
-  storeId: string,
-): Promise<number> {
-  const key = new RedisKeys(keyPrefix, storeId).presence("seen");
-  return await redis.ask("Cannot count workers", (client) => client.zcard(key));
+  options: { readonly keyPrefix: string; readonly storeId: string; readonly clock: Clock },
+): Promise<readonly WorkerInstance[]> {
+  const { keyPrefix, storeId, clock } = options;
+  // For ever: this machine's clock may be the one that is wrong.
+  return await new RedisPresence(redis, new RedisKeys(keyPrefix, storeId), clock, Infinity).list();
 }
 
 type Info = (name: string) => string | null;
@@ -93,7 +95,7 @@ async function readInfo(redis: RedisConnection, section: string): Promise<Info> 
 }
 
 function explainFailure({ message }: Error, { place }: ServerAddress): Finding {
-  if (/WRONGPASS|NOAUTH|AUTH/.test(message)) {
+  if (/WRONGPASS|NOAUTH|\bAUTH\b/.test(message)) {
     return failed(`${place} refuses the user: ${message}.`, "Check user and password of REDIS_URL.");
   }
   if (/max number of clients/.test(message)) {

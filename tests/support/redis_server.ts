@@ -90,7 +90,7 @@ export class RedisServer implements AsyncDisposable {
 
   async #answers(): Promise<boolean> {
     try {
-      return await this.cli("ping") === "PONG";
+      return /^(PONG|NOAUTH)/.test(await this.cli("ping")); // with a password it answers, too
     } catch {
       return false;
     }

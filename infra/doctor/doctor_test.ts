@@ -1,0 +1,184 @@
+/** What the doctor says without any server: judgements, the data folder, the machine, its two outputs. */
+import { DatabaseSync } from "node:sqlite";
+import { assert, assertEquals } from "@std/assert";
+import { ManualClock } from "../../actors/runtime/manual_clock.ts";
+import { KeptLog } from "../../tests/support/quiet.ts";
+import { systemClock, systemRandom } from "../clock.ts";
+import { openEmbeddedStore } from "../embedded/store.ts";
+import { examine, ok } from "./check.ts";
+import { type CheckResult, type DoctorOptions, formatDoctor, hasFailed, runDoctor } from "./doctor.ts";
+import { connections } from "./postgres.ts";
+import { encryption, judgeSkew, serverAddress, skewOf } from "./server_address.ts";
+
+const NOTHING: DoctorOptions = {
+  dataDir: null,
+  api: null,
+  postgres: null,
+  redis: null,
+  rabbitmq: null,
+  workers: null,
+  clock: systemClock,
+  random: systemRandom,
+};
+
+async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "milvaion-doctor-" });
+  try {
+    await body(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+function find(results: readonly CheckResult[], subject: string, check: string): CheckResult {
+  const found = results.find((one) => one.subject === subject && one.check === check);
+  assert(found !== undefined, `no check ${subject} ${check}`);
+  return found;
+}
+
+Deno.test("doctor shows host and port of a server, never its credentials", () => {
+  assertEquals(serverAddress("postgres://u:secret@db/milvaion", 5432).place, "db:5432");
+  assertEquals(serverAddress("redis://:secret@[::1]:7000", 6379).isLoopback, true);
+  assertEquals(serverAddress("no address", 5432).place, "localhost:5432");
+});
+
+Deno.test("doctor warns of a connection that is not encrypted only where others could listen", () => {
+  const away = serverAddress("redis://cache.example:6379", 6379);
+  const here = serverAddress("redis://127.0.0.1:6379", 6379);
+  assertEquals(encryption(away, false, "remedy").state, "warning");
+  assertEquals([encryption(away, true, "").state, encryption(here, false, "").state], ["ok", "ok"]);
+});
+
+Deno.test("doctor takes half a second of clock skew for a warning and five seconds for a failure", () => {
+  const states = [0, 499, -499, 500, -4999, 5000, -86_400_000].map((skew) => judgeSkew(skew).state);
+  assertEquals(states, ["ok", "ok", "ok", "warning", "warning", "failed", "failed"]);
+  assertEquals(judgeSkew(1500).words, "is 1.50 s ahead of this machine's");
+});
+
+Deno.test("doctor measures a clock from the middle of the time that the answer took", async () => {
+  const clock = new ManualClock();
+  const skew = await skewOf(clock, async () => {
+    await clock.advance(1000);
+    const theirs = clock.now() + 3000;
+    await clock.advance(1000);
+    return theirs;
+  });
+  assertEquals(skew, 3000);
+});
+
+Deno.test("doctor wants two connections to PostgreSQL for each worker", () => {
+  const facts = { most: 100, reserved: 3, used: 10 };
+  assertEquals(connections(facts, 48).state, "ok");
+  assertEquals(connections(facts, 49).state, "warning");
+  assertEquals(connections(facts, null).state, "ok");
+  assertEquals(connections({ ...facts, used: 90 }, 1).state, "warning");
+});
+
+Deno.test("doctor gives up what does not answer, and says of a check that threw that it does not know", async () => {
+  const clock = new ManualClock();
+  const examined = examine({
+    subject: "Server",
+    reach: () => Promise.resolve(1),
+    explain: (error) => ok(error.message),
+    checks: [
+      { name: "quick", look: () => ok("Fine.") },
+      { name: "throws", look: () => Promise.reject(new Error("no permission to ask")) },
+      { name: "hangs", look: () => new Promise(() => {}) },
+    ],
+    leave: () => Promise.resolve(),
+  }, clock);
+  await Promise.resolve();
+  await Promise.resolve();
+  await clock.advance(5000);
+  assertEquals((await examined).map(({ check, state, message }) => [check, state, message]), [
+    ["quick", "ok", "Fine."],
+    ["throws", "unknown", "Cannot find out: no permission to ask."],
+    ["hangs", "unknown", "Cannot find out: no answer within 5 s."],
+  ]);
+});
+
+Deno.test("doctor creates no data folder, and finds a damaged file in one that is there", async () => {
+  await inFolder(async (folder) => {
+    const dataDir = `${folder}/data`;
+    const before = await runDoctor({ ...NOTHING, dataDir });
+    assertEquals(hasFailed(before), false);
+    assert(find(before, "Data folder", "writable").message.includes("not there yet"));
+    assertEquals([...Deno.readDirSync(folder)].length, 0);
+
+    await Deno.mkdir(dataDir);
+    await Deno.writeTextFile(
+      `${dataDir}/milvaion.db`,
+      "this is no database, and long enough to be read as one".repeat(100),
+    );
+    const damaged = find(await runDoctor({ ...NOTHING, dataDir }), "Data folder", "integrity");
+    assertEquals(damaged.state, "failed");
+    assert(damaged.nextStep?.includes(".recover"));
+  });
+});
+
+Deno.test("doctor leaves a folder alone that a program works on, and finds a newer schema when it does not", async () => {
+  await inFolder(async (folder) => {
+    const log = new KeptLog();
+    const { store } = await openEmbeddedStore({ folder, clock: systemClock, random: systemRandom, log });
+    const busy = await runDoctor({ ...NOTHING, dataDir: folder });
+    assertEquals(hasFailed(busy), false);
+    assert(find(busy, "Data folder", "writable").message.includes("in use by"));
+    assertEquals(find(busy, "Data folder", "integrity").state, "unknown");
+    await store.close();
+
+    const idle = await runDoctor({ ...NOTHING, dataDir: folder });
+    assertEquals(
+      idle.filter(({ subject }) => subject === "Data folder").map(({ check, state }) => [check, state]),
+      [
+        ["writable", "ok"],
+        ["schema", "ok"],
+        ["integrity", "ok"],
+        ["free space", "ok"],
+      ],
+    );
+
+    const newer = new DatabaseSync(`${folder}/milvaion.db`);
+    newer.exec("PRAGMA user_version = 999");
+    newer.close();
+    assertEquals(
+      find(await runDoctor({ ...NOTHING, dataDir: folder }), "Data folder", "schema").state,
+      "failed",
+    );
+  });
+});
+
+Deno.test("doctor tells a port in use by another program from one where Milvaion runs", async () => {
+  const api = (port: number) => ({ host: "127.0.0.1", port });
+  let answer = new Response("no", { status: 404 });
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, () => answer.clone());
+  const { port } = server.addr;
+  assertEquals(find(await runDoctor({ ...NOTHING, api: api(port) }), "Machine", "port").state, "failed");
+  answer = new Response("ok");
+  assertEquals(find(await runDoctor({ ...NOTHING, api: api(port) }), "Machine", "port").state, "ok");
+  await server.shutdown();
+  assertEquals(find(await runDoctor({ ...NOTHING, api: api(port) }), "Machine", "port").state, "ok");
+});
+
+Deno.test("doctor prints a table with next steps, or JSON, and fails when anything failed", () => {
+  const results: readonly CheckResult[] = [
+    { subject: "Redis", check: "reachable", state: "ok", message: "It answers.", nextStep: null },
+    {
+      subject: "Redis",
+      check: "version",
+      state: "failed",
+      message: "Too\u001b[2J old.",
+      nextStep: "Move on.",
+    },
+  ];
+  assertEquals(
+    formatDoctor(results, "table", false),
+    "STATE   SUBJECT  CHECK      FOUND\n" +
+      "ok      Redis    reachable  It answers.\n" +
+      "failed  Redis    version    Too\\u001b[2J old.\n" +
+      "         → Move on.\n\n" +
+      "1 failure: mend what failed before you start.\n",
+  );
+  assert(formatDoctor(results, "table", true).includes("\u001b[31mfailed\u001b[0m"));
+  assertEquals(JSON.parse(formatDoctor(results, "json", true)), { isWell: false, checks: results });
+  assertEquals([hasFailed(results), hasFailed(results.slice(0, 1))], [true, false]);
+});
