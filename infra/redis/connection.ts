@@ -8,6 +8,7 @@
  */
 import { type ChainableCommander, Redis } from "ioredis";
 import type { Clock } from "../../actors/ports/clock.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 
 export interface ConnectionOptions {
   /** `redis://user:password@host:port/database`, or `rediss://` for TLS. */
@@ -75,7 +76,10 @@ export class RedisConnection {
     this.#listeners.add(listener);
   }
 
-  /** Sends one command. A failure reads "`act`: what is the matter", with its cause. */
+  /**
+   * Sends one command. A failure reads "`act`: what is the matter", with its cause; it is `Unavailable` when Redis is
+   * out of reach or did not answer in time.
+   */
   async ask<T>(act: string, command: (client: Redis) => Promise<T>): Promise<T> {
     if (!this.isReady) throw this.#failure(act, new Error("not connected"));
     try {
@@ -132,7 +136,11 @@ export class RedisConnection {
   }
 
   #failure(act: string, cause: Error): Error {
-    return new Error(`${act}: ${this.#stateOf(cause)} (Redis at ${this.server})`, { cause });
+    const sentence = `${act}: ${this.#stateOf(cause)} (Redis at ${this.server})`;
+    // What the server itself said would be said again.
+    return cause.name === "ReplyError"
+      ? new Error(sentence, { cause })
+      : new Unavailable(sentence, { cause });
   }
 
   #stateOf({ message }: Error): string {

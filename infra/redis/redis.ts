@@ -14,6 +14,7 @@ import type { Events } from "../../actors/ports/events.ts";
 import type { Leases } from "../../actors/ports/leases.ts";
 import type { Log } from "../../actors/ports/log.ts";
 import type { Presence } from "../../actors/ports/presence.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { RedisConnection } from "./connection.ts";
 import { RedisDueIndex } from "./due_index.ts";
 import { RedisEvents } from "./events.ts";
@@ -91,7 +92,9 @@ export async function openRedis(options: RedisOptions): Promise<OpenRedis> {
     async ping(deadlineMs) {
       const asked = commands.ask("Cannot reach Redis", (client) => client.ping());
       if (await within(clock, deadlineMs, asked)) return;
-      throw new Error(`Cannot reach Redis: no answer within ${deadlineMs} ms (Redis at ${commands.server})`);
+      throw new Unavailable(
+        `Cannot reach Redis: no answer within ${deadlineMs} ms (Redis at ${commands.server})`,
+      );
     },
     async close() {
       await events.close();

@@ -1,5 +1,6 @@
 /** What the Redis adapters do when their server restarts, forgets, freezes or is cut off. Each test has its own. */
 import type { LiveEvent } from "../../actors/ports/events.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 import type { WorkerInstance } from "../../actors/ports/presence.ts";
 import { systemClock } from "../../infra/clock.ts";
 import { type OpenRedis, openRedis } from "../../infra/redis/redis.ts";
@@ -119,6 +120,7 @@ serverTest(
       const startedAt = performance.now();
       await Promise.all(calls.map(async ([call, message, atMostMs]) => {
         const error = await call.then(() => null, (error: Error) => error);
+        assert(error instanceof Unavailable);
         assert(message.test(error?.message ?? ""), `${error?.message} is not ${message}`);
         assert(performance.now() - startedAt < atMostMs, `took longer than ${atMostMs} ms`);
       }));
@@ -180,7 +182,7 @@ serverTest(
     await server.stop();
     await using a = await instance("a", server.url);
     assertEquals(a.redis.state().connected, false);
-    await assertRejects(() => a.redis.presence.list(), Error, "Cannot read presence: not connected");
+    await assertRejects(() => a.redis.presence.list(), Unavailable, "Cannot read presence: not connected");
     await assertRejects(() => a.redis.ping(1000), Error, "Cannot reach Redis: not connected");
     await server.start();
     await until(() => Promise.resolve(a.redis.state().connected), "connected");
