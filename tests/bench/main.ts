@@ -1,9 +1,16 @@
 /**
- * `deno task bench`: the embedded budgets, measured from outside over HTTP on the real program.
+ * `deno task bench`: the budgets, measured from outside over HTTP on the real program.
  *
- *   deno task bench                 all rows, a table on stderr and JSON on stdout
+ *   deno task bench                 the embedded rows: a table on stderr and JSON on stdout
+ *   deno task bench --cluster       the rows of a cluster, on the servers of this machine
  *   deno task bench throughput      only rows whose name contains the word
  */
+import {
+  measureClusterLatency,
+  measureClusterThroughput,
+  measureFailover,
+  measureScaling,
+} from "./cluster.ts";
 import { measureLateness, measurePickUp, measureRest, measureStart, measureThroughput } from "./embedded.ts";
 
 export interface Row {
@@ -16,7 +23,12 @@ export interface Row {
   readonly figures: Readonly<Record<string, number>>;
 }
 
-const BENCHMARKS: readonly { readonly name: string; readonly measure: () => Promise<Row> }[] = [
+interface Benchmark {
+  readonly name: string;
+  readonly measure: () => Promise<Row>;
+}
+
+const EMBEDDED: readonly Benchmark[] = [
   { name: "throughput, 50 lanes", measure: () => measureThroughput(50, 10_000) },
   { name: "throughput, 200 lanes", measure: () => measureThroughput(200, 15_000) },
   { name: "lateness, 1,000 one-shot jobs over 10 s", measure: measureLateness },
@@ -25,10 +37,24 @@ const BENCHMARKS: readonly { readonly name: string; readonly measure: () => Prom
   { name: "memory at rest", measure: measureRest },
 ];
 
+const CLUSTER: readonly Benchmark[] = [
+  { name: "throughput, claims through PostgreSQL", measure: () => measureClusterThroughput("PostgreSQL") },
+  { name: "throughput, claims through RabbitMQ", measure: () => measureClusterThroughput("RabbitMQ") },
+  { name: "scaling, 1 to 8 workers", measure: measureScaling },
+  { name: "latency", measure: measureClusterLatency },
+  { name: "failover, clean stop", measure: () => measureFailover("clean stop") },
+  { name: "failover, SIGKILL", measure: () => measureFailover("SIGKILL") },
+];
+
 if (import.meta.main) {
-  const wanted = Deno.args[0] ?? "";
+  const words = Deno.args.filter((word) => !word.startsWith("--"));
+  const wanted = words[0] ?? "";
   const rows: Row[] = [];
-  for (const benchmark of BENCHMARKS.filter((one) => one.name.includes(wanted))) {
+  for (
+    const benchmark of (Deno.args.includes("--cluster") ? CLUSTER : EMBEDDED).filter((one) =>
+      one.name.includes(wanted)
+    )
+  ) {
     console.error(`${benchmark.name} …`);
     const row = await benchmark.measure();
     rows.push(row);
