@@ -9,6 +9,8 @@ const JOBS = new URL("./recorder_jobs", import.meta.url).pathname;
 
 /** How long a call may take. Milliseconds. */
 const CALL_MS = 5000;
+/** How long an instance that is cut off is waited for. Milliseconds. */
+const ASK_MS = 1000;
 
 export interface ClusterOptions {
   readonly servers: ClusterServers;
@@ -114,32 +116,37 @@ export class Cluster implements AsyncDisposable {
     };
   }
 
-  /** An API instance that runs and is not frozen; `pick` in [0, 1) says which. */
-  anyApi(pick = 0): ClusterProcess {
-    const running = this.apis.filter((api) => api.isRunning && !api.isFrozen);
-    const api = running[Math.floor(pick * running.length)];
+  /** The first API instance that runs and is not frozen. */
+  anyApi(): ClusterProcess {
+    const api = this.apis.find((one) => one.isRunning && !one.isFrozen);
     if (api === undefined) throw new Error("no API instance runs");
     return api;
   }
 
   /** The instance that leads now, by its own word and by the store's. Waits until there is one. */
   async leader(): Promise<ClusterProcess> {
-    return await until(async () => {
-      for (const api of this.apis) {
-        if (!api.isRunning || api.isFrozen) continue;
-        const { body } = await this.request("GET", "/api/v1/leadership", undefined, { api });
-        if (body.isLeader === true && body.holder === body.instanceId) return api;
-      }
-      return null;
-    }, "an instance leads");
+    return await until(async () => (await this.#leaders())[0], "an instance leads");
   }
 
   /** Waits until an instance other than this one leads. */
   async leaderAfter(previous: ClusterProcess): Promise<ClusterProcess> {
-    return await until(async () => {
-      const next = await this.leader();
-      return next !== previous && next;
-    }, `another instance than ${previous.name} leads`);
+    return await until(
+      async () => (await this.#leaders()).find((one) => one !== previous),
+      `another instance than ${previous.name} leads`,
+    );
+  }
+
+  /** Those who say that they lead while the store says so too; who does not answer leads nothing. */
+  async #leaders(): Promise<readonly ClusterProcess[]> {
+    const asked = this.apis.filter((api) => api.isRunning && !api.isFrozen);
+    const answers = await Promise.allSettled(asked.map(async (api) => {
+      const { body } = await this.request("GET", "/api/v1/leadership", undefined, {
+        api,
+        deadlineMs: ASK_MS,
+      });
+      return body.isLeader === true && body.holder === body.instanceId ? [api] : [];
+    }));
+    return answers.flatMap((answer) => answer.status === "fulfilled" ? answer.value : []);
   }
 
   /** Creates a job and gives its id. */

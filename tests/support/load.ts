@@ -6,6 +6,7 @@ import { delay } from "@std/async";
 import postgres from "postgres";
 import { type SeededRandom, seededRandom } from "../../actors/runtime/seeded_random.ts";
 import type { Cluster } from "./cluster.ts";
+import type { ClusterProcess } from "./cluster_process.ts";
 import type { ClientCall, ClusterHistory } from "./cluster_history.ts";
 import { describe, judge, type Judgement, type Tolerance } from "./cluster_judge.ts";
 import { readWitness } from "./postgres_witness.ts";
@@ -209,7 +210,7 @@ export class Load implements AsyncDisposable {
         { kind: "trigger", key, jobId, occurrenceId: null },
         () =>
           this.cluster.request("POST", `/api/v1/jobs/${jobId}/trigger`, { reason: key }, {
-            api: this.cluster.anyApi(this.random.next()),
+            api: this.#someApi(),
             headers: { "idempotency-key": key },
           }),
       );
@@ -224,9 +225,15 @@ export class Load implements AsyncDisposable {
       { kind: "cancel", key: "", jobId, occurrenceId },
       () =>
         this.cluster.request("POST", `/api/v1/occurrences/${occurrenceId}/cancel`, {}, {
-          api: this.cluster.anyApi(this.random.next()),
+          api: this.#someApi(),
         }),
     );
+  }
+
+  /** Any at all: clients do not know which instance is dead or frozen. */
+  #someApi(): ClusterProcess {
+    const { apis } = this.cluster;
+    return apis[Math.floor(this.random.next() * apis.length)] ?? this.cluster.anyApi();
   }
 
   async #call(

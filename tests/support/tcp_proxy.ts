@@ -187,7 +187,7 @@ class Link {
         if (this.#isServerLost) continue; // what the client says is lost
         waiting.push({ bytes: buffer.subarray(0, count), at: performance.now() });
         // Reading goes on while a chunk is late: lateness must not make it slow.
-        passing = passing.then(() => this.#pass(waiting, to));
+        passing = passing.then(() => this.#pass(waiting, to)).catch(() => this.close());
         if (waiting.length > 64) await passing;
       }
       await passing;

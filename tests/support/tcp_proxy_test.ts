@@ -91,6 +91,17 @@ Deno.test("a black hole takes connections and passes nothing; what waited passes
     assertEquals((await answers).map(({ text }) => text), ["a", "b"]);
   }));
 
+Deno.test("bytes that waited for one who has gone are lost without harm", () =>
+  withProxy(async (proxy) => {
+    const gone = await connect(proxy);
+    await echo(gone, "warm");
+    proxy.latency(50);
+    await gone.write(new TextEncoder().encode("x".repeat(50_000)));
+    gone.close();
+    using good = await connect(proxy);
+    assertEquals((await echo(good, "good")).text, "good");
+  }));
+
 Deno.test("half open: the client is not told and never hears again; new connections are good", () =>
   withProxy(async (proxy) => {
     const dead = await connect(proxy);
