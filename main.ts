@@ -481,7 +481,6 @@ async function migrate({ config, log }: Settings, order: MigrateOrder): Promise<
     from,
     workerRole,
     clock,
-    random,
     log,
   });
   return say(report + "\n");
