@@ -210,14 +210,16 @@ async function permission(probe: PostgresProbe): Promise<Finding> {
     return ok(`Role ${role} owns the tables and may add those of a new day.`);
   }
   if (isOwner === true) return failed(`Role ${role} may not add the tables of a new day.`, grantCreate);
-  const setUp = "For an API instance name the role that migrated; for workers, as that role: " +
-    `milvaion migrate --worker-role ${role}`;
-  return mayWrite === true
-    ? warning(
+  if (mayWrite === true) {
+    return warning(
       `Role ${role} may claim and renew, and not lead: enough for workers, not for API instances.`,
-      setUp,
-    )
-    : failed(`Role ${role} may not use the tables.`, setUp);
+      "For API instances name the role that migrated in DATABASE_URL.",
+    );
+  }
+  return failed(
+    `Role ${role} may not use the tables.`,
+    `For workers, as the role that migrated: milvaion migrate --worker-role ${role}. For API instances name that role.`,
+  );
 }
 
 async function skew(probe: PostgresProbe, clock: Clock): Promise<Finding> {

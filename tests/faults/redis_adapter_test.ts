@@ -212,7 +212,7 @@ serverTest(
     await assertRejects(
       () => a.redis.presence.announce(worker("w")),
       Error,
-      "Cannot announce presence: EXECABORT",
+      "Cannot announce presence: OOM",
     );
     await server.cli("config", "set", "maxmemory", "0");
     await a.redis.presence.announce(worker("w"));
