@@ -2,20 +2,22 @@
  * The connections to one PostgreSQL database: deadlines, tries, transactions.
  *
  * Deadlines. The server ends a statement after `STATEMENT_MS` and a wait for a lock after `LOCK_MS`. A half-open
- * connection never answers, so each try has a deadline here too; when it passes, the whole pool is replaced, for dead
- * sockets would otherwise use it up one call at a time. Calls under way in the old pool may end by themselves.
+ * connection never answers, so each try has a deadline here too; when it passes, that connection is ended, and with it
+ * all that are idle, for dead sockets would otherwise use up the pool one call at a time.
  *
  * Tries. A call whose connection failed is made again, a few times, quickly, within one deadline for all tries. When
  * nobody knows whether the first try was committed, the second is told (`isRetry`), and each caller sees to it that
  * doing it twice does it once. When all tries fail that way, the call is rejected with `Unavailable`.
  */
-import postgres from "postgres";
 import { readFileSync } from "node:fs";
 import type { Log } from "../../actors/ports/log.ts";
 import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { systemClock } from "../clock.ts";
 import { codeOf, isUnreachable, Late, mayTryAgain, PostgresError, Restart, wordsOf } from "./fault.ts";
+import { type ClientOptions, Connection, ConnectionPool, type Row } from "./connection_pool.ts";
 import type { Bindable } from "./literal.ts";
+
+export type { Row };
 
 export interface ConnectionOptions {
   /** `postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=/path`. */
@@ -29,9 +31,6 @@ export interface ConnectionOptions {
   readonly tryMs?: number;
   readonly log: Log;
 }
-
-/** A row: the columns in the order of the select list. */
-export type Row = readonly unknown[];
 
 /** What statements run on: a transaction, or each by itself. */
 export interface Session {
@@ -48,8 +47,6 @@ const TRY_MS = 6500;
 const CALL_MS = 10_000;
 /** Waits between tries, milliseconds. */
 const PAUSES_MS = [20, 60, 150, 400, 800, 1500, 2000, 2000] as const;
-/** How long statements of a replaced or closed pool may go on, seconds. */
-const END_SECONDS = 5;
 
 /**
  * Every statement here looks up rows by an index. Plans are kept, for planning would cost more than running; they are
@@ -78,21 +75,20 @@ const SETTINGS = {
 /** Statements whose plans are remembered to be made anew. */
 const PLANS_AT_MOST = 2000;
 
-type Sql = ReturnType<typeof postgres>;
-
 export class Database {
-  #sql: Sql;
+  readonly #pool: ConnectionPool;
   #isClosed = false;
   #pending = 0;
   #idle: (() => void) | null = null;
   /** A server that never answered is told of at once; one that did may come back. */
   #hasAnswered = false;
-  readonly #ending = new Set<Promise<void>>();
   /** How often each statement has run. */
   readonly #runs = new Map<string, number>();
 
   constructor(readonly options: ConnectionOptions) {
-    this.#sql = this.#connect();
+    const client = this.#client();
+    const { plainUrl } = withRootCertificate(options.url);
+    this.#pool = new ConnectionPool(options.maxConnections, () => new Connection(plainUrl, client));
   }
 
   /** `host:port/database`, for sentences. */
@@ -104,7 +100,7 @@ export class Database {
   call<T>(action: string, work: (session: Session, isRetry: boolean) => Promise<T>): Promise<T> {
     // Behind a pooler settings live as long as a transaction.
     if (!this.options.prepare) return this.transaction(action, work);
-    return this.#run(action, (sql, isRetry) => work(this.#session(sql), isRetry), CALL_MS);
+    return this.#run(action, (connection, isRetry) => work(this.#session(connection), isRetry), CALL_MS);
   }
 
   /** Runs statements in one transaction (READ COMMITTED). Throw `Restart` to begin again. */
@@ -113,40 +109,40 @@ export class Database {
     work: (session: Session, isRetry: boolean) => Promise<T>,
     options: { readonly deadlineMs?: number } = {},
   ): Promise<T> {
-    return this.#run(
-      action,
-      (sql, isRetry) =>
-        sql.begin(async (held) => {
-          if (!this.options.prepare) await held.unsafe(this.#setLocally());
-          // Wrapped: the client would await the items of an array.
-          return { value: await work(this.#session(held as unknown as Sql), isRetry) };
-        }).then((wrapped) => (wrapped as { readonly value: T }).value),
-      options.deadlineMs ?? CALL_MS,
-    );
+    return this.#run(action, async (connection, isRetry) => {
+      const session = this.#session(connection);
+      await session.rows(this.options.prepare ? "BEGIN" : `BEGIN; ${this.#setLocally()}`);
+      try {
+        const value = await work(session, isRetry);
+        await session.rows("COMMIT");
+        return value;
+      } catch (error) {
+        // Otherwise the server has rolled back by itself.
+        if (!connection.isClosed) await rollBack(session, connection);
+        throw error;
+      }
+    }, options.deadlineMs ?? CALL_MS);
   }
 
   /** Lets calls under way end, then closes all connections. */
   async close(): Promise<void> {
     this.#isClosed = true;
     if (this.#pending > 0) await new Promise<void>((resolve) => this.#idle = resolve);
-    await this.#sql.end({ timeout: END_SECONDS });
-    await Promise.all(this.#ending);
+    await this.#pool.close();
   }
 
-  #connect(): Sql {
-    const { url, maxConnections, prepare } = this.options;
-    const { plainUrl, ssl } = withRootCertificate(url);
-    return postgres(plainUrl, {
-      max: maxConnections,
+  #client(): ClientOptions {
+    const { url, prepare } = this.options;
+    const { ssl } = withRootCertificate(url);
+    return {
       prepare,
       fetch_types: false,
       connect_timeout: CONNECT_SECONDS,
-      backoff: (tries: number) => Math.min(0.05 * 2 ** tries, 1),
       onnotice: () => {},
       // A pooler refuses parameters that it does not know.
       connection: { application_name: "milvaion", ...(prepare ? this.#settings() : {}) },
       ...(ssl === null ? {} : { ssl }),
-    });
+    };
   }
 
   #settings(): Record<string, string> {
@@ -159,12 +155,12 @@ export class Database {
       .map(([name, value]) => `SET LOCAL ${name} = '${value.replaceAll("'", "''")}'`).join("; ");
   }
 
-  #session(sql: Sql): Session {
+  #session(connection: Connection): Session {
     const { prepare } = this.options;
     return {
       rows: (text, parameters = []) => {
         const planned = prepare && parameters.length > 0 ? this.#planned(text) : text;
-        return sql.unsafe(planned, parameters as Bindable[], { prepare }).values() as Promise<Row[]>;
+        return connection.rows(planned, parameters, prepare);
       },
     };
   }
@@ -182,7 +178,7 @@ export class Database {
 
   async #run<T>(
     action: string,
-    work: (sql: Sql, isRetry: boolean) => Promise<T>,
+    work: (connection: Connection, isRetry: boolean) => Promise<T>,
     deadlineMs: number,
   ): Promise<T> {
     if (this.#isClosed) throw new Error(`Cannot ${action}: the store is closed`);
@@ -190,11 +186,12 @@ export class Database {
     const endsAt = systemClock.mono() + deadlineMs;
     try {
       for (let tries = 0;; tries++) {
-        const sql = this.#sql;
         try {
           const tryMs = deadlineMs === CALL_MS ? this.options.tryMs ?? TRY_MS : deadlineMs;
           const left = Math.min(tryMs, endsAt - systemClock.mono());
-          const answer = await this.#within(left, sql, () => work(sql, tries > 0));
+          const answer = await this.#pool.use((connection) =>
+            this.#within(left, connection, () => work(connection, tries > 0))
+          );
           this.#hasAnswered = true;
           return answer;
         } catch (error) {
@@ -216,24 +213,24 @@ export class Database {
     }
   }
 
-  #within<T>(deadlineMs: number, sql: Sql, work: () => Promise<T>): Promise<T> {
+  #within<T>(deadlineMs: number, connection: Connection, work: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const cancel = systemClock.timer(deadlineMs, () => {
-        this.#replace(sql);
+        this.options.log.warn(`No answer from PostgreSQL at ${this.name}: connecting anew`);
+        this.#pool.distrust(connection);
         reject(new Late(Math.round(deadlineMs)));
       });
       work().then(resolve, reject).finally(cancel);
     });
   }
+}
 
-  #replace(sql: Sql): void {
-    if (this.#sql !== sql) return;
-    if (!this.#isClosed) this.#sql = this.#connect();
-    this.options.log.warn(`No answer from PostgreSQL at ${this.name}: connecting anew`);
-    const ending = sql.end({ timeout: END_SECONDS }).catch(() => {}).finally(() =>
-      this.#ending.delete(ending)
-    );
-    this.#ending.add(ending);
+async function rollBack(session: Session, connection: Connection): Promise<void> {
+  try {
+    await session.rows("ROLLBACK");
+  } catch {
+    // Nobody knows what is open on it.
+    connection.isClosed = true;
   }
 }
 

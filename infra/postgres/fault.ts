@@ -73,6 +73,15 @@ export function mayTryAgain(error: unknown): boolean {
     UNKNOWN.has(codeOf(error));
 }
 
+/** Codes of the server after which the connection is of no more use. Codes of five characters are the server's. */
+const ENDS_CONNECTION = /^(57P0|53300|08)/;
+
+/** True when the connection is not to be used again. */
+export function endsConnection(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== "" && (!/^[0-9A-Z]{5}$/.test(code) || code === "EPIPE" || ENDS_CONNECTION.test(code));
+}
+
 /** True when a value or row was refused: the call's fault, so that calls beside it may well succeed. */
 export function isRefusedRow(error: unknown): boolean {
   const code = codeOf(error) || codeOf((error as { readonly cause?: unknown } | null)?.cause);
