@@ -11,6 +11,7 @@ const JOBS = new URL("./recorder_jobs", import.meta.url).pathname;
 const CALL_MS = 5000;
 /** How long an instance that is cut off is waited for. Milliseconds. */
 const ASK_MS = 1000;
+const COMPLAINTS_SHOWN = 20;
 
 export interface ClusterOptions {
   readonly servers: ClusterServers;
@@ -86,6 +87,14 @@ export class Cluster implements AsyncDisposable {
   /** Everything that its processes have printed, each by its name. */
   get output(): string {
     return [...this.apis, ...this.workers].map(({ name, output }) => `--- ${name}\n${output}`).join("\n");
+  }
+
+  /** The last warnings and errors of each process. */
+  get complaints(): string {
+    return [...this.apis, ...this.workers].map(({ name, output }) => {
+      const lines = output.split("\n").filter((line) => /"level":"(warn|error)"|error:/i.test(line));
+      return [`--- ${name}: ${lines.length} complaints`, ...lines.slice(-COMPLAINTS_SHOWN)].join("\n");
+    }).join("\n");
   }
 
   /** Sends a request to an API instance. Throws when there is no answer in time: then nobody knows what was done. */

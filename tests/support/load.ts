@@ -170,7 +170,9 @@ export class Load implements AsyncDisposable {
   async judge(tolerance?: Tolerance): Promise<Judgement> {
     await this.stop();
     const judgement = judge(await this.history(), tolerance);
-    if (!judgement.holds) throw new Error(`A promise is broken:\n${describe(judgement)}`);
+    if (!judgement.holds) {
+      throw new Error(`A promise is broken:\n${describe(judgement)}\n${this.cluster.complaints}`);
+    }
     return judgement;
   }
 
