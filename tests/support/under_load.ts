@@ -65,7 +65,8 @@ export function faultTest(
       await allAlive([...cluster.apis, ...cluster.workers]);
       after(judgement);
     } catch (error) {
-      throw new Error(`${(error as Error).message}\n${whatHappened(cluster)}`, { cause: error });
+      const context = [whatHappened(cluster), await whatDatabaseDoes(servers)].join("\n");
+      throw new Error(`${(error as Error).message}\n${context}`, { cause: error });
     }
   });
 }
@@ -92,6 +93,20 @@ async function allAlive(processes: readonly ClusterProcess[]): Promise<void> {
     const answer = await fetch(`${process.url}/livez`, { signal: AbortSignal.timeout(5000) });
     await answer.body?.cancel();
     assertEquals(answer.status, 200, `${process.name} is alive`);
+  }
+}
+
+/** Who does what in the database now, and who waits for whom. */
+async function whatDatabaseDoes({ postgres }: TestServers): Promise<string> {
+  try {
+    const rows = await postgres.sql(
+      `SELECT pid, application_name, state, wait_event, clock_timestamp() - xact_start AS began,
+         pg_blocking_pids(pid)::text AS waits_for, left(query, 100) AS query
+       FROM pg_stat_activity WHERE datname = 'cluster' AND state <> 'idle' ORDER BY xact_start`,
+    );
+    return ["The database does:", ...rows.map((row) => "  " + JSON.stringify(row))].join("\n");
+  } catch (error) {
+    return `The database does not say what it does: ${(error as Error).message}`;
   }
 }
 
