@@ -55,7 +55,7 @@ import { runHost } from "./workers/host.ts";
 import type { ConsumerOptions } from "./workers/job_types.ts";
 import { createPool } from "./workers/pool.ts";
 
-const VERSION = "0.1.0";
+const VERSION = "0.2.0";
 const SAMPLES = import.meta.resolve("./workers/jobs/samples/");
 /** What a clean stop may take beyond the grace of running jobs. */
 const STOP_MARGIN_MS = 3000;
