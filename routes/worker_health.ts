@@ -29,7 +29,9 @@ export function workerHealth(deps: WorkerHealthDeps): (request: Request) => Prom
   function ready(): Response {
     const away = deps.servers().filter((server) => !server.isConnected).map(({ name }) => name);
     if (away.length === 0) return Response.json({ status: "ok" });
-    return Response.json({ status: "not ready", detail: `Out of reach: ${away.join(", ")}` }, { status: 503 });
+    return Response.json({ status: "not ready", detail: `Out of reach: ${away.join(", ")}` }, {
+      status: 503,
+    });
   }
 
   async function metrics(): Promise<Response> {
