@@ -63,7 +63,7 @@ export class Depths {
   async #open(): Promise<Channel> {
     if (this.#channel !== null) return this.#channel;
     const { model } = this.link;
-    if (model === null) throw new Error("not connected to RabbitMQ");
+    if (model === null) throw new Error("Cannot count messages: not connected to RabbitMQ");
     const channel = await within(this.clock, ANSWER_MS, "count messages", model.createChannel());
     channel.on("error", () => {});
     channel.on("close", () => {

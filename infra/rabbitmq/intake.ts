@@ -97,8 +97,8 @@ export class Intake {
       consumer.held.add(message.fields.deliveryTag);
       this.events.delivered(message);
     });
-    await limited;
-    consumer.tag = (await consuming).consumerTag;
+    const [{ consumerTag }] = await Promise.all([consuming, limited]);
+    consumer.tag = consumerTag;
   }
 }
 

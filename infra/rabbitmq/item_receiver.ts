@@ -8,7 +8,7 @@
  * go back to the queue, because another instance may reach a store that this one cannot.
  */
 import { Buffer } from "node:buffer";
-import type { ConsumeMessage } from "amqplib";
+import type { Channel, ConsumeMessage } from "amqplib";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
 import { messageOf } from "./deadline.ts";
@@ -35,12 +35,14 @@ export interface ItemReceiverOptions<T> {
 }
 
 const ITEMS_A_CALL = 2000;
-const AGAIN_MS = 200;
-const AGAIN_AT_MOST_MS = 2000;
+const AGAIN_MS = 100;
+const AGAIN_AT_MOST_MS = 1000;
 /** Refused this often, a batch is taken apart. */
 const SPLIT_AFTER = 5;
-/** Refused this often without a single success, the messages go back for another instance. */
-const GIVE_BACK_AFTER = 12;
+/** Refused this often without a single success, some 5 s, the messages go back for another instance. */
+const GIVE_BACK_AFTER = 8;
+/** How long this instance then takes nothing. */
+const REST_MS = 2000;
 
 /** A message and how many of its items are not settled. */
 interface Origin {
@@ -57,10 +59,12 @@ interface Item<T> {
 export class ItemReceiver<T> {
   readonly #channel: KeptChannel;
   #settlement: Settlement | null = null;
+  #consumerTag = "";
   #pending: Item<T>[] = [];
   #handling: Promise<void> | null = null;
   #failures = 0;
   #cancelAgain: (() => void) | null = null;
+  readonly #delays = new Set<() => void>();
   #isStopping = false;
 
   constructor(private readonly options: ItemReceiverOptions<T>) {
@@ -75,10 +79,7 @@ export class ItemReceiver<T> {
         const settlement = new Settlement(channel);
         this.#settlement = settlement;
         await channel.prefetch(prefetch);
-        await channel.consume(queue, (message) => {
-          if (message === null) this.#channel.restart("the broker cancelled the consumer");
-          else this.#arrived(settlement, message);
-        });
+        await this.#consume(channel, settlement);
       },
       lost: () => this.#lost(),
     });
@@ -93,9 +94,18 @@ export class ItemReceiver<T> {
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#cancelAgain?.();
+    for (const cancel of this.#delays) cancel();
     await this.#handling;
     this.#settlement?.flush();
     await this.#channel.close();
+  }
+
+  async #consume(channel: Channel, settlement: Settlement): Promise<void> {
+    const { consumerTag } = await channel.consume(this.options.queue, (message) => {
+      if (message === null) this.#channel.restart("the broker cancelled the consumer");
+      else this.#arrived(settlement, message);
+    });
+    this.#consumerTag = consumerTag;
   }
 
   #lost(): void {
@@ -192,7 +202,7 @@ export class ItemReceiver<T> {
     const live = items.filter((item) => item.origin.settlement === this.#settlement);
     this.#pending = [...live, ...this.#pending];
     if (this.#isStopping) return;
-    if (this.#failures >= GIVE_BACK_AFTER) this.#giveBack();
+    if (this.#failures >= GIVE_BACK_AFTER) return this.#giveBack();
     const ms = Math.min(AGAIN_MS * 2 ** Math.max(0, this.#failures - 1), AGAIN_AT_MOST_MS);
     this.#cancelAgain = this.options.clock.timer(ms, () => {
       this.#cancelAgain = null;
@@ -200,11 +210,24 @@ export class ItemReceiver<T> {
     });
   }
 
+  /** Everything goes back, and this instance takes nothing for a while, so that another one gets it. */
   #giveBack(): void {
+    const { clock, kind, log } = this.options;
+    const { channel } = this.#channel;
+    const settlement = this.#settlement;
+    if (channel === null || settlement === null) return;
+    log.warn(`Cannot handle ${kind}, giving them back for another instance`);
     this.#failures = 0;
+    channel.cancel(this.#consumerTag).catch((error) => this.#channel.restart(messageOf(error)));
     for (const origin of new Set(this.#pending.splice(0).map((item) => item.origin))) {
-      origin.settlement.requeue(origin.incoming.fields.deliveryTag);
+      settlement.requeue(origin.incoming.fields.deliveryTag);
     }
+    this.#cancelAgain = clock.timer(REST_MS, () => {
+      this.#cancelAgain = null;
+      this.#next();
+      if (this.#settlement !== settlement || this.#isStopping) return;
+      this.#consume(channel, settlement).catch((error) => this.#channel.restart(messageOf(error)));
+    });
   }
 
   #settled(item: Item<T>): void {
@@ -229,6 +252,10 @@ export class ItemReceiver<T> {
   }
 
   #later(callback: () => void): void {
-    this.options.clock.timer(AGAIN_MS, callback);
+    const cancel = this.options.clock.timer(AGAIN_AT_MOST_MS, () => {
+      this.#delays.delete(cancel);
+      callback();
+    });
+    this.#delays.add(cancel);
   }
 }

@@ -3,6 +3,7 @@ import type { JobMessage } from "../../actors/domain/message.ts";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
 import type { Delivery, PublishAnswer, Queue, QueueDepth, Subscription } from "../../actors/ports/queue.ts";
+import { Bindings } from "./bindings.ts";
 import { announceQueue, ControlEar } from "./control.ts";
 import { messageOf } from "./deadline.ts";
 import { Depths } from "./depths.ts";
@@ -47,12 +48,14 @@ export class RabbitQueue implements Queue {
   /** Types that were answered `full` since there was room last. */
   readonly #turnedAway = new Set<string>();
   readonly #depths: Depths;
+  readonly #bindings: Bindings;
   readonly #ear: ControlEar | null;
   readonly #unlisten: () => void;
   #wasUp = false;
 
   constructor(private readonly deps: JobQueueDeps) {
     this.#depths = new Depths(deps.consumeLink, deps.clock);
+    this.#bindings = new Bindings({ ...deps, link: deps.publishLink });
     this.#ear = !deps.listensToWorkers ? null : new ControlEar({
       ...deps,
       link: deps.consumeLink,
@@ -63,7 +66,8 @@ export class RabbitQueue implements Queue {
   }
 
   async publish(messages: readonly JobMessage[]): Promise<readonly PublishAnswer[]> {
-    const answers = await this.deps.publisher.publish(messages.map((message) => this.#outgoing(message)));
+    const answers = [...await this.#send(messages)];
+    await this.#sendReturned(messages, answers);
     answers.forEach((answer, index) => {
       const jobType = messages[index]?.jobType;
       if (answer === "full" && jobType !== undefined) this.#turnedAway.add(jobType);
@@ -150,6 +154,27 @@ export class RabbitQueue implements Queue {
     await Promise.all([...this.#subscriptions].map((one) => one.stop()));
     await this.#ear?.close();
     await this.#depths.close();
+  }
+
+  #send(messages: readonly JobMessage[]): Promise<readonly PublishAnswer[]> {
+    return this.deps.publisher.publish(messages.map((message) => this.#outgoing(message)));
+  }
+
+  /** What came back although workers offer its type goes once more, when the type's queue could be bound anew. */
+  async #sendReturned(messages: readonly JobMessage[], answers: PublishAnswer[]): Promise<void> {
+    if (!answers.includes("unroutable")) return;
+    const returned = messages.filter((_, index) => answers[index] === "unroutable");
+    const offered = this.deps.knownTypes().filter(({ jobType, pools }) =>
+      returned.some((one) =>
+        one.jobType === jobType && (one.pool === null ? pools.length > 0 : pools.includes(one.pool))
+      )
+    );
+    const bound = await this.#bindings.repair(offered);
+    const again = messages.flatMap((message, index) =>
+      answers[index] === "unroutable" && bound.has(message.jobType) ? [index] : []
+    );
+    const better = await this.#send(again.flatMap((index) => messages[index] ?? []));
+    again.forEach((index, place) => answers[index] = better[place] ?? "unroutable");
   }
 
   #outgoing(message: JobMessage): Outgoing {

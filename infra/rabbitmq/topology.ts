@@ -1,5 +1,5 @@
 /** Names of exchanges and queues, and how they are declared. Declaring what exists already is free. */
-import type { Channel } from "amqplib";
+import type { Channel, Options } from "amqplib";
 import { queueName } from "../../actors/domain/job_type.ts";
 
 export type QueueType = "quorum" | "classic";
@@ -55,7 +55,7 @@ export class Topology {
   /** Declares the queue of a pattern and binds it. Answers whether nobody used it before. */
   async declareJobQueue(channel: Channel, routingPattern: string, pool: string | null): Promise<boolean> {
     const name = this.queue(routingPattern, pool);
-    const { messageCount, consumerCount } = await channel.assertQueue(name, {
+    const { messageCount, consumerCount } = await declare(channel, name, {
       durable: true,
       arguments: {
         ...this.#kind(),
@@ -69,17 +69,17 @@ export class Topology {
 
   async declareParked(channel: Channel): Promise<void> {
     await this.declareExchanges(channel);
-    await channel.assertQueue(this.parked, { durable: true, arguments: this.#kind() });
+    await declare(channel, this.parked, { durable: true, arguments: this.#kind() });
     await channel.bindQueue(this.parked, this.dlx, "");
   }
 
   /** `name`: that of reports or lines. */
   async declareDurable(channel: Channel, name: string): Promise<void> {
-    await channel.assertQueue(name, { durable: true, arguments: this.#kind() });
+    await declare(channel, name, { durable: true, arguments: this.#kind() });
   }
 
   async declareProgress(channel: Channel): Promise<void> {
-    await channel.assertQueue(this.progress, {
+    await declare(channel, this.progress, {
       durable: true,
       arguments: {
         "x-queue-type": "classic",
@@ -90,10 +90,27 @@ export class Topology {
   }
 
   async declareAttempts(channel: Channel): Promise<void> {
-    await channel.assertQueue(this.attempts, { durable: true, arguments: { "x-queue-type": "classic" } });
+    await declare(channel, this.attempts, { durable: true, arguments: { "x-queue-type": "classic" } });
   }
 
   #kind(): { readonly "x-queue-type": QueueType } {
     return { "x-queue-type": this.queueType };
+  }
+}
+
+const PRECONDITION_FAILED = 406;
+
+/** Declares a queue. One that exists with other arguments is an error that says what to do. */
+async function declare(channel: Channel, name: string, options: Options.AssertQueue) {
+  try {
+    return await channel.assertQueue(name, options);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== PRECONDITION_FAILED) throw error;
+    throw new Error(
+      `the queue ${name} exists with other arguments than ${JSON.stringify(options.arguments)}. ` +
+        `Set MilvaionConfig.RabbitMQ.QueueType to what it is, or let it run empty and delete it: ` +
+        `rabbitmqctl delete_queue ${name}`,
+      { cause: error },
+    );
   }
 }

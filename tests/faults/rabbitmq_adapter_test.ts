@@ -1,0 +1,593 @@
+/** The RabbitMQ adapters while their broker is stopped, killed, frozen, short of memory, and fed with nonsense. */
+import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { connect } from "amqplib";
+import type { JobMessage, Report } from "../../actors/domain/message.ts";
+import type { Delivery } from "../../actors/ports/queue.ts";
+import { systemClock, systemRandom } from "../../infra/clock.ts";
+import { openRabbit } from "../../infra/rabbitmq/rabbit.ts";
+import { Inbox } from "../contract/inbox.ts";
+import {
+  AMQP_URL,
+  deleteNames,
+  openTestRabbit,
+  randomPrefix,
+  STORE_ID,
+  whyNoBroker,
+} from "../support/rabbit.ts";
+import { KeptLog } from "../support/quiet.ts";
+import { RabbitmqServer } from "../support/rabbitmq_server.ts";
+
+const SAMPLE = { jobType: "SampleJob", routingPattern: "sample.*" };
+/** Longer than this means never. */
+const NEVER_MS = 60_000;
+
+const noBroker = await whyNoBroker();
+
+/** A promise that needs the machine's broker only. */
+function shared(sentence: string, body: (prefix: string) => Promise<void>): void {
+  const skipped = noBroker === null ? "" : ` (skipped: ${noBroker})`;
+  Deno.test({
+    name: `rabbitmq: ${sentence}${skipped}`,
+    ignore: noBroker !== null,
+    fn: async () => {
+      const prefix = randomPrefix();
+      try {
+        await body(prefix);
+      } finally {
+        await deleteNames(prefix, [null, "pool"].map((pool) => ({ ...SAMPLE, pool })));
+      }
+    },
+  });
+}
+
+/** A promise that needs a broker of its own. */
+function own(sentence: string, body: (server: RabbitmqServer) => Promise<void>, config = ""): void {
+  Deno.test(`rabbitmq: ${sentence}`, async () => {
+    await using server = await RabbitmqServer.start({ config });
+    await body(server);
+  });
+}
+
+for (const how of ["stopped", "killed"] as const) {
+  own(
+    `${how} and started under load, nothing that was accepted is lost and all goes on by itself`,
+    async (server) => {
+      const load = await Load.start(server);
+      // RabbitMQ 3.10 may never serve a quorum queue again when it is killed within a second of its declaration.
+      await until(() => load.accepted.size > 4000, "the first messages are accepted");
+      await (how === "stopped" ? server.stop() : server.kill());
+      await until(() => load.rejections > 0, "publishing is rejected while the broker is away");
+      const before = load.accepted.size;
+      await server.start();
+      const back = performance.now();
+      await until(() => load.accepted.size > before + 500, "publishing goes on");
+      console.log(`publishing goes on ${Math.round(performance.now() - back)} ms after the start`);
+      await load.stopPublishing();
+      await until(() => load.isAllDelivered, "each accepted message is delivered");
+      await until(() => load.isAllReported, "each safe report is received");
+      console.log(
+        `${load.accepted.size} accepted, 0 lost, ${load.duplicates} delivered twice; ` +
+          `${load.safe.size} reports safe, 0 lost`,
+      );
+      // One line for each change of state of each part, not for each try.
+      assert(load.worker.log.complaints.length <= 30, load.worker.log.complaints.join("\n"));
+      await load.close();
+    },
+  );
+}
+
+own("frozen, every call ends by its deadline, and all goes on when it wakes", async (server) => {
+  const load = await Load.start(server);
+  await until(() => load.accepted.size > 100, "the first messages are accepted");
+  server.pause();
+  const frozen = performance.now();
+  await until(() => load.rejections > 0, "publishing is rejected");
+  assert(performance.now() - frozen < 8000, "later than its deadline");
+  await until(() => !load.api.state().connected, "the silence is noticed");
+  console.log(`a frozen broker is noticed after ${Math.round(performance.now() - frozen)} ms`);
+  server.resume();
+  const before = load.accepted.size;
+  await until(() => load.accepted.size > before + 100, "publishing goes on");
+  await load.stopPublishing();
+  await until(() => load.isAllDelivered, "each accepted message is delivered");
+  await load.close();
+});
+
+own("short of memory, it answers full at once and says when there is room", async (server) => {
+  const rabbit = await openTestRabbit({ prefix: "", url: server.url });
+  const inbox = new Inbox<Delivery>();
+  const room = new Inbox<string>();
+  await rabbit.queue.consume(
+    { ...SAMPLE, pool: "pool", prefetch: 100 },
+    (deliveries) => inbox.push(deliveries),
+  );
+  const end = rabbit.queue.onDrained((jobType, why) => why === "room" && room.push([jobType]));
+  await server.ctl("set_vm_memory_high_watermark", "0.00001");
+  // The broker says so only to a connection that publishes.
+  const first = await rabbit.queue.publish([message(1)]);
+  await until(() => rabbit.state().blocked !== null, "the connection is blocked");
+  assertEquals(await rabbit.queue.publish([message(2)]), ["full"]);
+  await server.ctl("set_vm_memory_high_watermark", "0.6");
+  await room.take(1);
+  assertEquals(await rabbit.queue.publish([message(2)]), ["accepted"]);
+  const ids = (await inbox.take(2)).map((delivery) => delivery.message.occurrenceId);
+  assertEquals(ids, [message(1).occurrenceId, message(2).occurrenceId], `the first was answered ${first}`);
+  end();
+  await rabbit.close();
+});
+
+own(
+  "a run longer than the acknowledgement timeout neither runs twice nor costs its neighbours their channel",
+  async (server) => {
+    const worker = await openTestRabbit({
+      prefix: "",
+      url: server.url,
+      role: "worker",
+      ackEarlyAfterMs: 500,
+    });
+    const inbox = new Inbox<Delivery>();
+    await worker.queue.consume(
+      { ...SAMPLE, pool: "pool", prefetch: 2 },
+      (deliveries) => inbox.push(deliveries),
+    );
+    await worker.queue.publish([message(1), message(2), message(3)]);
+    const [long, other] = await inbox.take(2);
+    // One lane is left: the early acknowledgement must not bring a delivery for the lane that is still busy.
+    other?.ack();
+    const [third] = await inbox.take(1);
+    assertEquals(third?.message.occurrenceId, message(3).occurrenceId);
+    const started = performance.now();
+    while (performance.now() - started < 12_000) {
+      await worker.queue.publish([message(100)]);
+      assertEquals(inbox.length, 0, "more than the prefetch was delivered");
+      await until(() => true, "");
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    assertEquals(worker.log.complaints, []);
+    long?.ack();
+    third?.requeue();
+    const next = await inbox.take(2);
+    assert(next.some((delivery) => delivery.message.occurrenceId === message(100).occurrenceId));
+    await worker.close();
+  },
+  "consumer_timeout = 3000",
+);
+
+shared("the queue deleted under its consumer is made again, and the API hears of it", async (prefix) => {
+  const api = await openTestRabbit({ prefix, role: "api" });
+  const worker = await openTestRabbit({ prefix, role: "worker" });
+  const news = new Inbox<string>();
+  const end = api.queue.onDrained((jobType, why) => news.push([`${jobType} ${why}`]));
+  const inbox = new Inbox<Delivery>();
+  await worker.queue.consume(
+    { ...SAMPLE, pool: "pool", prefetch: 10 },
+    (deliveries) => inbox.push(deliveries),
+  );
+  assertEquals(await news.take(1), ["SampleJob new"]);
+  await raw(async (channel) => void await channel.deleteQueue(`${prefix}jobs.sample.wildcard`));
+  assertEquals(await news.take(1), ["SampleJob new"]);
+  assertEquals(await api.queue.publish([message(1)]), ["accepted"]);
+  assertEquals((await inbox.take(1))[0]?.message, message(1));
+  end();
+  await worker.close();
+  await api.close();
+});
+
+shared("a second worker that joins a queue in use is no news", async (prefix) => {
+  const api = await openTestRabbit({ prefix, role: "api" });
+  const news = new Inbox<string>();
+  const end = api.queue.onDrained((jobType) => news.push([jobType]));
+  const workers = [];
+  for (const instanceId of ["worker-1", "worker-2"]) {
+    const worker = await openTestRabbit({ prefix, role: "worker", instanceId });
+    await worker.queue.consume({ ...SAMPLE, pool: "pool", prefetch: 10 }, () => {});
+    workers.push(worker);
+  }
+  await news.take(1);
+  // What comes after shows that nothing came between.
+  await workers[0]?.queue.consume(
+    { jobType: "LastJob", routingPattern: "last.*", pool: "pool", prefetch: 1 },
+    () => {},
+  );
+  assertEquals(await news.take(1), ["LastJob"]);
+  end();
+  for (const worker of workers) await worker.close();
+  await api.close();
+  await deleteNames(prefix, [null, "pool"].map((pool) => ({ routingPattern: "last.*", pool })));
+});
+
+shared(
+  "a queue with other arguments is named with its remedy, and its neighbours work on",
+  async (prefix) => {
+    await raw(async (channel) =>
+      void await channel.assertQueue(`${prefix}jobs.sample.wildcard`, { durable: true })
+    );
+    const worker = await openTestRabbit({ prefix, role: "worker" });
+    const inbox = new Inbox<Delivery>();
+    const options = { ...SAMPLE, pool: "pool", prefetch: 1 };
+    const refused = await worker.queue.consume(options, () => {}).catch((error: Error) => error.message);
+    assert(
+      String(refused).includes(`rabbitmqctl delete_queue ${prefix}jobs.sample.wildcard`),
+      String(refused),
+    );
+    const other = { jobType: "OtherJob", routingPattern: "other.*" };
+    await worker.queue.consume(
+      { ...other, pool: "pool", prefetch: 1 },
+      (deliveries) => inbox.push(deliveries),
+    );
+    assertEquals(await worker.queue.publish([{ ...message(1), jobType: "OtherJob" }]), ["accepted"]);
+    await inbox.take(1);
+    await worker.close();
+    await deleteNames(prefix, [null, "pool"].map((pool) => ({ routingPattern: "other.*", pool })));
+  },
+);
+
+shared(
+  "poisoned messages of every kind are parked with a reason, and what comes behind them arrives",
+  async (prefix) => {
+    const rabbit = await openTestRabbit({ prefix });
+    const inbox = new Inbox<Delivery>();
+    const reports = new Inbox<Report>();
+    await rabbit.queue.consume(
+      { ...SAMPLE, pool: "pool", prefetch: 10 },
+      (deliveries) => inbox.push(deliveries),
+    );
+    const receiving = await rabbit.reports.receive({
+      reports: (items) => Promise.resolve(reports.push(items)),
+      lines: () => Promise.resolve(),
+      progress: () => Promise.resolve(),
+    });
+    const job = JSON.stringify({ v: 1, ...message(1) });
+    const bad = [
+      "not json",
+      "",
+      "[]",
+      "null",
+      job.replace('"v":1', '"v":99'),
+      job.replace('"occurrenceId"', '"occurrence"'),
+      job.replace('"token":0', '"token":"0"'),
+      job.replace('"token":0', '"token":-1'),
+      job.replace('"jobData":"{}"', '"jobData":{}'),
+    ];
+    const headers = { storeId: STORE_ID };
+    await raw(async (channel) => {
+      for (const text of bad) {
+        channel.publish(`${prefix}milvaion.jobs`, "sample.x", Buffer.from(text), { headers });
+        for (const queue of ["reports", "lines", "progress", "attempts"]) {
+          channel.sendToQueue(`${prefix}milvaion.${queue}`, Buffer.from(text), { headers });
+        }
+      }
+      channel.publish(`${prefix}milvaion.jobs`, "sample.x", Buffer.from(job), {
+        headers: { storeId: "another" },
+      });
+      await channel.assertQueue(`${prefix}milvaion.parked`, {
+        durable: true,
+        arguments: { "x-queue-type": "quorum" },
+      });
+    });
+    await rabbit.queue.publish([message(1)]);
+    await rabbit.reports.sendReports([report(1)]);
+    assertEquals((await inbox.take(1))[0]?.message, message(1));
+    assertEquals((await reports.take(1))[0], report(1));
+    // Jobs, reports and lines each; one of another store. Progress is thrown away, nobody serves attempts here.
+    const expected = bad.length * 3 + 1;
+    await until(() => rabbit.state().parked === expected, "all are parked");
+    await raw(async (channel) => {
+      for (let index = 0; index < expected; index += 1) {
+        const parked = await channel.get(`${prefix}milvaion.parked`, { noAck: true });
+        assert(parked !== false, `only ${index} are in the parking queue`);
+        assert(String(parked.properties.headers?.["x-reason"]).length > 3);
+        assert(String(parked.properties.headers?.["x-queue"]).startsWith(prefix));
+      }
+    });
+    await receiving.stop();
+    await rabbit.close();
+  },
+);
+
+shared(
+  "a report that the store refuses again and again is parked alone, and the others are recorded",
+  async (prefix) => {
+    const rabbit = await openTestRabbit({ prefix });
+    const recorded = new Set<number>();
+    const receiving = await rabbit.reports.receive({
+      reports: (items) => {
+        if (items.some((one) => one.token === 13)) return Promise.reject(new Error("value out of range"));
+        for (const one of items) recorded.add(one.token);
+        return Promise.resolve();
+      },
+      lines: () => Promise.resolve(),
+      progress: () => Promise.resolve(),
+    });
+    await rabbit.reports.sendReports(Array.from({ length: 250 }, (_, token) => report(token)));
+    await until(
+      () => recorded.size === 249 && rabbit.state().parked === 1,
+      "249 are recorded, one is parked",
+    );
+    await raw(async (channel) => {
+      const parked = await channel.get(`${prefix}milvaion.parked`, { noAck: true });
+      assert(parked !== false);
+      assertEquals(JSON.parse(parked.content.toString()).reports.map((one: Report) => one.token), [13]);
+      assertEquals(parked.properties.headers?.["x-reason"], "refused again and again: value out of range");
+    });
+    await receiving.stop();
+    await rabbit.close();
+  },
+);
+
+shared(
+  "while the store is away no report is parked, and another instance takes what this one cannot record",
+  async (prefix) => {
+    const away = await openTestRabbit({ prefix, instanceId: "api-1" });
+    const well = await openTestRabbit({ prefix, instanceId: "api-2" });
+    const nothing = { lines: () => Promise.resolve(), progress: () => Promise.resolve() };
+    let refused = 0;
+    const first = await away.reports.receive({
+      ...nothing,
+      reports: () => {
+        refused += 1;
+        return Promise.reject(new Error("connection refused"));
+      },
+    });
+    await away.reports.sendReports([report(1), report(2), report(3)]);
+    await until(() => refused > 7, "it is tried again and again");
+    assertEquals(away.state().parked, 0);
+    const recorded = new Inbox<Report>();
+    const second = await well.reports.receive({
+      ...nothing,
+      reports: (items) => Promise.resolve(recorded.push(items)),
+    });
+    assertEquals((await recorded.take(3)).map((one) => one.token).sort(), [1, 2, 3]);
+    assertEquals([away.state().parked, well.state().parked], [0, 0]);
+    await first.stop();
+    await second.stop();
+    await away.close();
+    await well.close();
+  },
+);
+
+shared("two types that share a pattern each get their own messages", async (prefix) => {
+  const pattern = { routingPattern: "sample.*", pool: "pool", prefetch: 5 };
+  const patternOf = () => "sample.*";
+  const one = await openTestRabbit({ prefix, patternOf, instanceId: "worker-1" });
+  const two = await openTestRabbit({ prefix, patternOf, instanceId: "worker-2", role: "worker" });
+  const first = new Inbox<Delivery>();
+  const second = new Inbox<Delivery>();
+  await one.queue.consume({ ...pattern, jobType: "FirstJob" }, (deliveries) => first.push(deliveries));
+  await two.queue.consume({ ...pattern, jobType: "SecondJob" }, (deliveries) => second.push(deliveries));
+  const sent = Array.from({ length: 10 }, (_, index) => ({
+    ...message(index),
+    jobType: index % 2 === 0 ? "FirstJob" : "SecondJob",
+  }));
+  await one.queue.publish(sent);
+  const types = async (inbox: Inbox<Delivery>) => {
+    const deliveries = await inbox.take(5);
+    return new Set(deliveries.map((delivery) => delivery.message.jobType));
+  };
+  assertEquals(await Promise.all([types(first), types(second)]), [
+    new Set(["FirstJob"]),
+    new Set(["SecondJob"]),
+  ]);
+  await one.close();
+  await two.close();
+});
+
+shared("pinned messages take lanes too, and what no lane takes goes to another worker", async (prefix) => {
+  const busy = await openTestRabbit({ prefix, instanceId: "worker-1" });
+  const idle = await openTestRabbit({ prefix, instanceId: "worker-2", role: "worker" });
+  const first = new Inbox<Delivery>();
+  const second = new Inbox<Delivery>();
+  const options = { ...SAMPLE, prefetch: 2 };
+  await busy.queue.consume({ ...options, pool: "pool" }, (deliveries) => first.push(deliveries));
+  await busy.queue.publish([1, 2].map((index) => ({ ...message(index), pool: "pool" })));
+  const pinned = await first.take(2);
+  await busy.queue.publish([message(3), message(4)]);
+  await idle.queue.consume({ ...options, pool: "other" }, (deliveries) => second.push(deliveries));
+  const elsewhere = await second.take(2);
+  assertEquals(
+    elsewhere.map((one) => one.message.occurrenceId).sort(),
+    [message(3), message(4)].map((one) => one.occurrenceId),
+  );
+  assertEquals(first.length, 0);
+  for (const delivery of [...pinned, ...elsewhere]) delivery.ack();
+  await busy.queue.publish([message(5), message(6)]);
+  await until(() => first.length + second.length === 2, "both are delivered");
+  await busy.close();
+  await idle.close();
+  await deleteNames(prefix, [{ ...SAMPLE, pool: "other" }]);
+});
+
+Deno.test("rabbitmq: without a broker it opens, rejects calls at once, and closes", async () => {
+  const rabbit = await openRabbit({
+    url: "amqp://guest:guest@127.0.0.1:1",
+    storeId: STORE_ID,
+    instanceId: "instance-1",
+    role: "both",
+    clock: systemClock,
+    random: systemRandom,
+    log: new KeptLog(),
+  });
+  assertEquals(rabbit.state().connected, false);
+  const calls = [
+    rabbit.queue.publish([message(1)]),
+    rabbit.queue.consume({ ...SAMPLE, pool: "pool", prefetch: 1 }, () => {}),
+    rabbit.parked(),
+    rabbit.reports.receive({
+      reports: () => Promise.resolve(),
+      lines: () => Promise.resolve(),
+      progress: () => Promise.resolve(),
+    }),
+    rabbit.attempts().hello(),
+  ];
+  const started = performance.now();
+  const said = await Promise.allSettled(calls);
+  assert(performance.now() - started < 1000);
+  for (const one of said) {
+    assert(
+      one.status === "rejected" && /not connected to RabbitMQ/.test(one.reason.message),
+      String(one.status),
+    );
+  }
+  await rabbit.close();
+});
+
+Deno.test({
+  name: "rabbitmq: nobody who serves attempts answers: a claim is rejected by its deadline",
+  ignore: noBroker !== null,
+  fn: async () => {
+    const prefix = randomPrefix();
+    const worker = await openTestRabbit({ prefix, role: "worker" });
+    const answer = await worker.attempts().hello().catch((error: Error) => error.message);
+    assertEquals(answer, "Cannot ask for attempts: no API instance answered within 5000 ms");
+    await worker.close();
+    await deleteNames(prefix, []);
+  },
+});
+
+// --------------------------------------------------------------------------------------------------------- the load
+
+/** Publishes, runs and reports for as long as it is told to, and keeps count. */
+class Load {
+  readonly accepted = new Set<string>();
+  readonly delivered = new Set<string>();
+  /** Reports whose sending was confirmed. */
+  readonly safe = new Set<number>();
+  readonly received = new Set<number>();
+  duplicates = 0;
+  rejections = 0;
+  #next = 0;
+  #isOver = false;
+  #publishing: Promise<void> = Promise.resolve();
+  #stopReceiving: () => Promise<void> = () => Promise.resolve();
+
+  private constructor(
+    readonly api: Awaited<ReturnType<typeof openTestRabbit>>,
+    readonly worker: Awaited<ReturnType<typeof openTestRabbit>>,
+  ) {}
+
+  static async start(server: RabbitmqServer): Promise<Load> {
+    const open = (role: "api" | "worker") =>
+      openTestRabbit({ prefix: "", url: server.url, role, instanceId: role });
+    const load = new Load(await open("api"), await open("worker"));
+    const { stop } = await load.api.reports.receive({
+      reports: (items) => {
+        for (const one of items) load.received.add(one.token);
+        return Promise.resolve();
+      },
+      lines: () => Promise.resolve(),
+      progress: () => Promise.resolve(),
+    });
+    load.#stopReceiving = stop;
+    await load.worker.queue.consume(
+      { ...SAMPLE, pool: "pool", prefetch: 100 },
+      (deliveries) => load.#run(deliveries),
+    );
+    load.#publishing = load.#publish();
+    return load;
+  }
+
+  get isAllDelivered(): boolean {
+    return this.accepted.isSubsetOf(this.delivered);
+  }
+
+  get isAllReported(): boolean {
+    return this.safe.isSubsetOf(this.received);
+  }
+
+  async stopPublishing(): Promise<void> {
+    this.#isOver = true;
+    await this.#publishing;
+  }
+
+  async close(): Promise<void> {
+    await this.stopPublishing();
+    await this.#stopReceiving();
+    await this.worker.close();
+    await this.api.close();
+  }
+
+  async #publish(): Promise<void> {
+    while (!this.#isOver) {
+      const batch = Array.from({ length: 20 }, () => message(this.#next++));
+      try {
+        const answers = await this.api.queue.publish(batch);
+        answers.forEach((answer, index) => {
+          if (answer === "accepted") this.accepted.add(batch[index]?.occurrenceId ?? "");
+        });
+      } catch {
+        this.rejections += 1;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  #run(deliveries: readonly Delivery[]): void {
+    for (const delivery of deliveries) {
+      const { occurrenceId, scheduledFor } = delivery.message;
+      if (this.delivered.has(occurrenceId)) this.duplicates += 1;
+      this.worker.reports.sendReports([report(scheduledFor)]).then(() => {
+        this.safe.add(scheduledFor);
+        this.delivered.add(occurrenceId);
+        delivery.ack();
+      }, () => {
+        // Not safe: the delivery comes again, as it is not acknowledged.
+        delivery.requeue();
+      });
+    }
+  }
+}
+
+function message(index: number): JobMessage {
+  return {
+    occurrenceId: `01a00000-0000-7000-8000-${String(index).padStart(12, "0")}`,
+    scheduledFor: index,
+    jobId: "01a00000-0000-7000-8000-999999999999",
+    jobType: "SampleJob",
+    pool: null,
+    token: 0,
+    attempt: 0,
+    maxAttempts: 3,
+    jobData: "{}",
+    executionTimeoutSeconds: null,
+  };
+}
+
+function report(token: number): Report {
+  return {
+    occurrenceId: "01a00000-0000-7000-8000-000000000001",
+    scheduledFor: 0,
+    jobId: "01a00000-0000-7000-8000-000000000002",
+    token,
+    workerId: "pool",
+    instanceId: "worker-1",
+    startedAt: 1,
+    endedAt: 2,
+    durationMs: 1,
+    outcome: { kind: "completed", result: null },
+  };
+}
+
+/** Does something to the broker behind the adapters' back. */
+async function raw(
+  body: (
+    channel: Awaited<ReturnType<Awaited<ReturnType<typeof connect>>["createConfirmChannel"]>>,
+  ) => Promise<void>,
+): Promise<void> {
+  const connection = await connect(AMQP_URL);
+  try {
+    const channel = await connection.createConfirmChannel();
+    await body(channel);
+    await channel.waitForConfirms();
+  } finally {
+    await connection.close();
+  }
+}
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  const deadline = performance.now() + NEVER_MS;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`Never: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
