@@ -36,6 +36,8 @@ export interface Examination<Probe> {
 
 /** Milliseconds for reaching a subject, and for each check. */
 export const CHECK_MS = 5000;
+/** For a client's own attempt to connect: it says more than "no answer", and needs a moment to clear up. */
+export const CONNECT_MS = 3500;
 
 export const ok = (message: string): Finding => ({ state: "ok", message, nextStep: null });
 export const warning = (message: string, nextStep: string): Finding => ({

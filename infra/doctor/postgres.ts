@@ -3,7 +3,16 @@ import postgres from "postgres";
 import { readFileSync } from "node:fs";
 import type { Clock } from "../../actors/ports/clock.ts";
 import { MIGRATIONS } from "../postgres/schema.ts";
-import { CHECK_MS, type Examination, failed, type Finding, ok, unknown, warning } from "./check.ts";
+import {
+  CHECK_MS,
+  CONNECT_MS,
+  type Examination,
+  failed,
+  type Finding,
+  ok,
+  unknown,
+  warning,
+} from "./check.ts";
 import { encryption, judgeSkew, type ServerAddress, serverAddress, skewOf } from "./server_address.ts";
 
 export interface PostgresProbe {
@@ -53,8 +62,7 @@ export async function reachPostgres(url: string): Promise<PostgresProbe> {
   const { address, ssl } = withRootCertificate(url);
   const sql = postgres(address, {
     max: 2,
-    // A little less than a check has: the client's own words are better than "no answer".
-    connect_timeout: (CHECK_MS - 500) / 1000,
+    connect_timeout: CONNECT_MS / 1000,
     backoff: () => 0,
     fetch_types: false,
     prepare: false,

@@ -2,7 +2,7 @@
 import { type Channel, type ChannelModel, connect } from "amqplib";
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../actors/ports/clock.ts";
-import { asError, CHECK_MS } from "./check.ts";
+import { asError, CONNECT_MS } from "./check.ts";
 
 const GOODBYE_MS = 1000;
 const CONFIRM_MS = 2000;
@@ -93,8 +93,7 @@ export class RabbitmqProbe {
 async function open(url: string): Promise<ChannelModel> {
   try {
     const model = await connect(url, {
-      // A little less than a check has: the client's own words are better than "no answer".
-      timeout: CHECK_MS - 500,
+      timeout: CONNECT_MS,
       clientProperties: { connection_name: "milvaion doctor" },
     });
     model.on("error", () => {}); // whoever waits for an answer is told

@@ -4,7 +4,7 @@ import type { WorkerInstance } from "../../actors/ports/presence.ts";
 import { RedisConnection } from "../redis/connection.ts";
 import { RedisKeys } from "../redis/keys.ts";
 import { RedisPresence } from "../redis/presence.ts";
-import { CHECK_MS, type Examination, failed, type Finding, ok, unknown, warning } from "./check.ts";
+import { CONNECT_MS, type Examination, failed, type Finding, ok, unknown, warning } from "./check.ts";
 import { encryption, judgeSkew, type ServerAddress, serverAddress, skewOf } from "./server_address.ts";
 
 export interface RedisQuestions {
@@ -58,9 +58,7 @@ export function redisExamination(questions: RedisQuestions): Examination<RedisCo
 
 /** Rejects with what the first attempt to connect said. */
 export function reachRedis(url: string, clock: Pick<Clock, "timer">): Promise<RedisConnection> {
-  // A little less than a check has: the connection's own words are better than "no answer".
-  const timeoutMs = CHECK_MS - 500;
-  const connection = new RedisConnection({ url, name: "milvaion-doctor", timeoutMs, clock });
+  const connection = new RedisConnection({ url, name: "milvaion-doctor", timeoutMs: CONNECT_MS, clock });
   return new Promise((resolve, reject) => {
     connection.onChange((isReady) => {
       if (isReady) return resolve(connection);

@@ -145,7 +145,7 @@ export class RedisConnection {
 
   #stateOf({ message, previousErrors }: Error & { readonly previousErrors?: readonly Error[] }): string {
     // Of a transaction that was given up, the reason is what its first refused command was told.
-    if (previousErrors?.[0] !== undefined) return previousErrors[0].message;
+    if (previousErrors?.[0] !== undefined) return this.#stateOf(previousErrors[0]);
     if (message === "Command timed out") return `no answer within ${this.#options.timeoutMs} ms`;
     if (!this.isReady) {
       return this.#lastError === null ? "not connected" : `not connected, ${this.#lastError}`;
