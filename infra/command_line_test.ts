@@ -59,7 +59,21 @@ Deno.test("every flag that stands for a key stands for one that exists", () => {
 });
 
 Deno.test("the other commands of the program are read", () => {
-  assertEquals(parsed("migrate", "--dry-run"), { name: "migrate", config: { flags: [] }, dryRun: true });
+  assertEquals(parsed("migrate", "--dry-run"), {
+    name: "migrate",
+    config: { flags: [] },
+    dryRun: true,
+    from: null,
+    workerRole: null,
+  });
+  assertEquals(parsed("migrate", "--from", "./old", "--worker-role", "milvaion_worker"), {
+    name: "migrate",
+    config: { flags: [] },
+    dryRun: false,
+    from: "./old",
+    workerRole: "milvaion_worker",
+  });
+  assertEquals(parsed("doctor", "-o", "json"), { name: "doctor", config: { flags: [] }, output: "json" });
   assertEquals(parsed("config", "print", "-o", "json"), {
     name: "config print",
     config: { flags: [] },
