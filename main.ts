@@ -368,6 +368,7 @@ async function openApi(
     ...parts.ports,
     ...adapters,
     ...own,
+    servers: parts.servers,
     jobTypes,
     metrics: instance.metrics.page,
     settings: {

@@ -23,6 +23,8 @@ export interface ApiDeps extends
   readonly jobTypes: JobTypes;
   readonly metrics: MetricsPage;
   readonly settings: ApiSettings;
+  /** The servers this instance stands on; none in embedded mode. */
+  readonly servers: () => readonly { readonly name: string; readonly isConnected: boolean }[];
   /** Whether this instance leads, and its epoch while it does. */
   readonly leadership: () => { readonly isLeader: boolean; readonly epoch: number | null };
   /** `Deno.upgradeWebSocket`. */

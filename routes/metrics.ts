@@ -3,6 +3,8 @@ import type { ApiDeps } from "./deps.ts";
 import { type Endpoint, endpoint } from "./endpoint.ts";
 import type { Gauge } from "../actors/ports/meter.ts";
 import type { WorkerInstance } from "../actors/ports/presence.ts";
+import type { QueueDepth } from "../actors/ports/queue.ts";
+import type { StatusCounts } from "../actors/ports/store.ts";
 import { lanesBusy } from "./workers.ts";
 
 /** The endpoint that Prometheus reads. */
@@ -22,39 +24,39 @@ export function metricsEndpoint(deps: ApiDeps): Endpoint {
   });
 }
 
+/** A server that is away must not hide the figures of the others: what cannot be asked is left out. */
 async function gauges(deps: ApiDeps): Promise<readonly Gauge[]> {
-  const [counts, depths, workers, scheduled] = await Promise.all([
+  const [counts, depths, workers, scheduled] = await Promise.allSettled([
     deps.store.history.counts(),
     deps.queue.depth(),
     deps.jobTypes.refresh(),
     deps.dueIndex.size(),
   ]);
+  return [
+    ...ownGauges(deps),
+    ...(counts.status === "fulfilled" ? countGauges(counts.value) : []),
+    ...(scheduled.status === "fulfilled"
+      ? [one("due_index_entries", "Jobs with a coming due time", scheduled.value)]
+      : []),
+    ...(depths.status === "fulfilled" ? [depthGauge(depths.value)] : []),
+    ...(workers.status === "fulfilled" ? workerGauges(workers.value) : []),
+  ];
+}
+
+function ownGauges(deps: ApiDeps): readonly Gauge[] {
   const actors = deps.actors.snapshot();
   const { isLeader, epoch } = deps.leadership();
   return [
     one("leader", "1 while this instance leads", isLeader ? 1 : 0),
     one("leader_epoch", "Epoch of this instance while it leads, else 0", epoch ?? 0),
-    one("jobs", "Jobs", counts.jobs),
-    one("active_jobs", "Jobs that are active", counts.activeJobs),
-    one("due_index_entries", "Jobs with a coming due time", scheduled),
     {
-      name: "occurrences",
-      help: "Occurrences by status",
-      samples: Object.entries(counts.byStatus).map(([status, value]) => ({ value, labels: { status } })),
+      name: "server_connected",
+      help: "1 while the server can be reached",
+      samples: deps.servers().map(({ name, isConnected }) => ({
+        value: isConnected ? 1 : 0,
+        labels: { server: name },
+      })),
     },
-    {
-      name: "queue_messages",
-      help: "Job messages by type, pool and state",
-      samples: depths.flatMap(({ jobType, pool, ready, unacknowledged }) => {
-        const labels = { jobType, pool: pool ?? "" };
-        return [
-          { value: ready, labels: { ...labels, state: "ready" } },
-          { value: unacknowledged, labels: { ...labels, state: "unacknowledged" } },
-        ];
-      }),
-    },
-    one("worker_instances", "Worker instances heard of", workers.length),
-    { name: "lanes", help: "Lanes by pool and state", samples: [...lanes(workers)] },
     one("actors", "Actors alive in this process", actors.length),
     one(
       "mailbox_messages",
@@ -62,6 +64,39 @@ async function gauges(deps: ApiDeps): Promise<readonly Gauge[]> {
       actors.reduce((sum, { waiting }) => sum + waiting, 0),
     ),
     one("dead_letters", "Messages that nobody received", deps.actors.deadLetters),
+  ];
+}
+
+function countGauges(counts: StatusCounts): readonly Gauge[] {
+  return [
+    one("jobs", "Jobs", counts.jobs),
+    one("active_jobs", "Jobs that are active", counts.activeJobs),
+    {
+      name: "occurrences",
+      help: "Occurrences by status",
+      samples: Object.entries(counts.byStatus).map(([status, value]) => ({ value, labels: { status } })),
+    },
+  ];
+}
+
+function depthGauge(depths: readonly QueueDepth[]): Gauge {
+  return {
+    name: "queue_messages",
+    help: "Job messages by type, pool and state",
+    samples: depths.flatMap(({ jobType, pool, ready, unacknowledged }) => {
+      const labels = { jobType, pool: pool ?? "" };
+      return [
+        { value: ready, labels: { ...labels, state: "ready" } },
+        { value: unacknowledged, labels: { ...labels, state: "unacknowledged" } },
+      ];
+    }),
+  };
+}
+
+function workerGauges(workers: readonly WorkerInstance[]): readonly Gauge[] {
+  return [
+    one("worker_instances", "Worker instances heard of", workers.length),
+    { name: "lanes", help: "Lanes by pool and state", samples: [...lanes(workers)] },
   ];
 }
 

@@ -70,6 +70,7 @@ export class TestApi {
         storeDescription: adapters.description,
         ...options.settings,
       },
+      servers: () => [],
       leadership: () => ({ isLeader: true, epoch: 1 }),
       upgradeWebSocket: Deno.upgradeWebSocket,
       actors: { snapshot: () => [], deadLetters: 0 },
