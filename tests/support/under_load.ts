@@ -60,13 +60,17 @@ export function faultTest(
     try {
       await load.progress(50);
       await work({ servers, cluster, load, figure: (what, value) => noted[what] = value });
+      await noneMissed(servers);
       const judgement = await load.judge(options.tolerance);
       print(name, judgement, noted);
       await allAlive([...cluster.apis, ...cluster.workers]);
       after(judgement);
     } catch (error) {
       const context = [whatHappened(cluster), await whatDatabaseDoes(servers)].join("\n");
-      throw new Error(`${(error as Error).message}\n${context}`, { cause: error });
+      const report = `${(error as Error).message}\n${context}`;
+      // Printed as well: a failure while all is put away would hide it.
+      console.log(report);
+      throw new Error(report, { cause: error });
     }
   });
 }
@@ -94,6 +98,12 @@ async function allAlive(processes: readonly ClusterProcess[]): Promise<void> {
     await answer.body?.cancel();
     assertEquals(answer.status, 200, `${process.name} is alive`);
   }
+}
+
+/** No fault here lasts as long as a due time may be late, so each has an occurrence of its own. */
+async function noneMissed({ postgres }: TestServers): Promise<void> {
+  const missed = await postgres.sql("SELECT * FROM verdict_ranges WHERE reason = 'missed'", "cluster");
+  assertEquals([...missed], [], "no due time is missed");
 }
 
 /** Who does what in the database now, and who waits for whom. */
