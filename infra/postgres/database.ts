@@ -86,8 +86,8 @@ export class Database {
   readonly #runs = new Map<string, number>();
 
   constructor(readonly options: ConnectionOptions) {
-    const client = this.#client();
-    const { plainUrl } = withRootCertificate(options.url);
+    const { plainUrl, ssl } = withRootCertificate(options.url);
+    const client = { ...this.#client(), ...(ssl === null ? {} : { ssl }) };
     this.#pool = new ConnectionPool(options.maxConnections, () => new Connection(plainUrl, client));
   }
 
@@ -132,8 +132,7 @@ export class Database {
   }
 
   #client(): ClientOptions {
-    const { url, prepare } = this.options;
-    const { ssl } = withRootCertificate(url);
+    const { prepare } = this.options;
     return {
       prepare,
       fetch_types: false,
@@ -141,7 +140,6 @@ export class Database {
       onnotice: () => {},
       // A pooler refuses parameters that it does not know.
       connection: { application_name: "milvaion", ...(prepare ? this.#settings() : {}) },
-      ...(ssl === null ? {} : { ssl }),
     };
   }
 

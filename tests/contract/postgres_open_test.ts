@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import postgres from "postgres";
 import { systemClock, systemRandom } from "../../infra/clock.ts";
+import { isFinal, mayBecome, OCCURRENCE_STATUSES, statusNumber } from "../../actors/domain/occurrence.ts";
 import { dayOf, dayText } from "../../infra/postgres/day.ts";
 import { PostgresError } from "../../infra/postgres/fault.ts";
 import { migratePostgres } from "../../infra/postgres/migration.ts";
@@ -278,4 +279,43 @@ serverTest(["postgres"], "postgres: a worker's role claims and renews, and sees 
   } finally {
     await ask(database.url, `DROP OWNED BY ${role}; DROP ROLE ${role}`);
   }
+});
+
+serverTest(
+  ["postgres"],
+  "postgres: the table itself refuses every change of status that is no edge",
+  async () => {
+    await using database = await temporaryDatabase();
+    await using _opened = await openStore(database.url);
+    const sql = postgres(database.url, { max: 1, onnotice: () => {} });
+    try {
+      let seq = 0;
+      for (const from of OCCURRENCE_STATUSES) {
+        for (const to of OCCURRENCE_STATUSES) {
+          seq += 1;
+          const id = systemRandom.uuid();
+          await sql`INSERT INTO occurrences (seq, id, job, terms, twin, scheduled_for, created_at, origin, status, holds_job)
+          VALUES (${seq}, ${id}, 1, 1, ${seq}, ${new Date()}, 'epoch', 2, ${statusNumber(from)}, false)`;
+          const changed = await sql`UPDATE occurrences SET status = ${statusNumber(to)} WHERE id = ${id}`
+            .then(() => true, () => false);
+          assertEquals(changed, mayBecome(from, to) || (from === to && !isFinal(from)), `${from} → ${to}`);
+        }
+      }
+    } finally {
+      await sql.end();
+    }
+  },
+);
+
+serverTest(["postgres"], "postgres: a day's partition has each index once", async () => {
+  await using database = await temporaryDatabase();
+  await using _opened = await openStore(database.url);
+  const day = `occurrences_${dayText(dayOf(systemClock.now())).replaceAll("-", "")}`;
+  const indexes = await ask(
+    database.url,
+    `SELECT c.relname, count(*)::integer AS count, count(h.inhparent)::integer AS attached FROM pg_index i
+       JOIN pg_class c ON c.oid = i.indrelid LEFT JOIN pg_inherits h ON h.inhrelid = i.indexrelid
+      WHERE c.relname IN ('occurrences', '${day}') GROUP BY c.relname ORDER BY c.relname`,
+  );
+  assertEquals(indexes.map((row) => [row["count"], row["attached"]]), [[5, 0], [5, 5]]);
 });
