@@ -40,6 +40,8 @@ export interface LoadJob {
   readonly failures?: number;
   /** True: it has no due times. False: it fires each second. */
   readonly isTriggered?: boolean;
+  /** Further fields of the job data. */
+  readonly data?: Readonly<Record<string, unknown>>;
   /** Further fields of the definition; not its schedule, which the judge takes for each second. */
   readonly change?: Readonly<Record<string, unknown>>;
 }
@@ -86,14 +88,14 @@ export class Load implements AsyncDisposable {
 
   /** Creates one more job, which is judged with the others; gives its id. */
   async createJob(job: LoadJob): Promise<string> {
-    const { policy, workMs, failures = 0, isTriggered = false, change = {} } = job;
+    const { policy, workMs, failures = 0, isTriggered = false, data = {}, change = {} } = job;
     const id = await this.cluster.createJob({
       displayName: `${policy}, ${workMs} ms`,
       jobType: "RecorderJob",
       concurrentExecutionPolicy: policy,
       ...(isTriggered ? { triggerOnly: true } : { cronExpression: "* * * * * *" }),
       baseRetryDelaySeconds: 1,
-      jobData: { file: this.#witnessFile, workMs, beatMs: BEAT_MS, failures },
+      jobData: { file: this.#witnessFile, workMs, beatMs: BEAT_MS, failures, ...data },
       ...change,
     });
     this.#policies.set(id, policy);

@@ -11,11 +11,15 @@ export default defineJob({
     beatMs: z.number().optional(),
     /** So many attempts fail after their work. */
     failures: z.number().optional(),
+    /** Writes so many numbered log lines before it works. */
+    lines: z.number().optional(),
+    /** Does not listen to its signal. */
+    isDeaf: z.boolean().optional(),
   }),
   permissions: { write: true },
   maxRetries: 3,
   run: async (ctx) => {
-    const { file, workMs, beatMs, failures = 0 } = ctx.data;
+    const { file, workMs, beatMs, failures = 0, lines = 0, isDeaf = false } = ctx.data;
     // One small write to a file opened for appending: lines of many processes do not mix.
     const write = (event: "start" | "beat" | "end" | "stop") =>
       Deno.writeTextFileSync(
@@ -32,11 +36,13 @@ export default defineJob({
         { append: true, create: true },
       );
     write("start");
+    for (let line = 1; line <= lines; line += 1) ctx.log.info(`line ${line} of ${lines}`);
     const beats = beatMs === undefined ? undefined : setInterval(() => write("beat"), beatMs);
     try {
       await new Promise<void>((resolve, reject) => {
         const timer = setTimeout(resolve, workMs);
         ctx.signal.addEventListener("abort", () => {
+          if (isDeaf) return;
           clearTimeout(timer);
           reject(ctx.signal.reason);
         });
