@@ -195,7 +195,11 @@ export function dispatcherActor(
     if (poll) await index.checkBuilder(builder);
     const { jobs, more } = await dueJobs(now, poll, index);
     const nothing = { stale: false, messages: [], more: false };
-    if (jobs.length === 0) return { ...nothing, more, nextAt: await index.nextAt(), index: index.state };
+    if (jobs.length === 0) {
+      // Woken for what is not there: the index may have been emptied meanwhile.
+      if (!poll) await index.checkBuilder(builder);
+      return { ...nothing, more, nextAt: await index.nextAt(), index: index.state };
+    }
 
     await deps.jobTypes.refresh();
     const decisions = await plan(jobs, now, index);

@@ -122,6 +122,19 @@ for (const away of [["due", "put", "nextAt", "builtBy"], ["acquire", "renew"]]) 
     }));
 }
 
+Deno.test("an index that was lost just before a due time makes it no later", () =>
+  withFaults(async (node, clock) => {
+    const job = await node.createJob(EACH_SECOND);
+    await clock.advance(2000);
+    for (let round = 0; round < 5; round += 1) {
+      await node.adapters.dueIndex.clear();
+      await clock.advance(1000);
+    }
+    await settle(node);
+    const found = await node.occurrences(job.id);
+    assertEquals(found.slice(0, 6).map((one) => one.createdAt - one.scheduledFor), [0, 0, 0, 0, 0, 0]);
+  }));
+
 Deno.test("an index that was lost is built anew from the store", () =>
   withFaults(async (node, clock) => {
     const far = await node.createJob({ executeAt: new Date(START + 3_600_000).toISOString() });
