@@ -20,14 +20,20 @@ export class RabbitmqServer implements AsyncDisposable {
     private readonly portMapper: Deno.ChildProcess,
   ) {}
 
-  /** Starts a broker. `config` is text in the form of rabbitmq.conf, e.g. `consumer_timeout = 2000`. */
-  static async start(options: { readonly config?: string } = {}): Promise<RabbitmqServer> {
+  /**
+   * Starts a broker. `config` is text in the form of rabbitmq.conf, e.g. `consumer_timeout = 2000`; `advanced` is
+   * what that form does not know, as Erlang's settings of the broker: `{channel_tick_interval, 1000}`.
+   */
+  static async start(
+    options: { readonly config?: string; readonly advanced?: string } = {},
+  ): Promise<RabbitmqServer> {
     const folder = await Deno.makeTempDir({ dir: "/tmp", prefix: "milvaion-rabbitmq-" });
     const [port = 0, distributionPort = 0, mapperPort = 0] = freePorts(3);
     await Deno.writeTextFile(
       `${folder}/rabbitmq.conf`,
       `listeners.tcp.1 = 127.0.0.1:${port}\nlog.console = false\n${options.config ?? ""}\n`,
     );
+    await Deno.writeTextFile(`${folder}/advanced.config`, `[{rabbit, [${options.advanced ?? ""}]}].\n`);
     // No plugins: neither this machine's nor any other.
     await Deno.writeTextFile(`${folder}/enabled_plugins`, "[].\n");
     const environment = {
@@ -39,8 +45,8 @@ export class RabbitmqServer implements AsyncDisposable {
       RABBITMQ_BASE: folder,
       RABBITMQ_MNESIA_BASE: `${folder}/data`,
       RABBITMQ_LOG_BASE: `${folder}/log`,
-      RABBITMQ_CONFIG_FILE: `${folder}/rabbitmq`,
-      RABBITMQ_ADVANCED_CONFIG_FILE: `${folder}/advanced`,
+      RABBITMQ_CONFIG_FILE: `${folder}/rabbitmq.conf`,
+      RABBITMQ_ADVANCED_CONFIG_FILE: `${folder}/advanced.config`,
       RABBITMQ_ENABLED_PLUGINS_FILE: `${folder}/enabled_plugins`,
       RABBITMQ_PID_FILE: `${folder}/pid`,
       RABBITMQ_ERLANG_COOKIE: "milvaion-tests",
@@ -106,6 +112,7 @@ export class RabbitmqServer implements AsyncDisposable {
     if (this.#child !== null) return;
     this.#child = new Deno.Command("sh", {
       args: ["-c", `exec rabbitmq-server >>${this.folder}/output.txt 2>&1`],
+      cwd: this.folder,
       env: this.environment,
       clearEnv: true,
       stdin: "null",
