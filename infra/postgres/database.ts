@@ -13,7 +13,16 @@ import { readFileSync } from "node:fs";
 import type { Log } from "../../actors/ports/log.ts";
 import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { systemClock } from "../clock.ts";
-import { codeOf, isUnreachable, Late, mayTryAgain, PostgresError, Restart, wordsOf } from "./fault.ts";
+import {
+  codeOf,
+  isOutage,
+  isUnreachable,
+  Late,
+  mayTryAgain,
+  PostgresError,
+  Restart,
+  wordsOf,
+} from "./fault.ts";
 import { type ClientOptions, Connection, ConnectionPool, type Row } from "./connection_pool.ts";
 import type { Bindable } from "./literal.ts";
 
@@ -235,8 +244,9 @@ async function rollBack(session: Session, connection: Connection): Promise<void>
 function failure(action: string, error: unknown): Error {
   if (error instanceof PostgresError) return error;
   const sentence = `Cannot ${action}: ${wordsOf(error)}`;
-  const isOutOfReach = mayTryAgain(error) && !(error instanceof Restart);
-  return isOutOfReach ? new Unavailable(sentence, { cause: error }) : new Error(sentence, { cause: error });
+  return isOutage(error)
+    ? new Unavailable(sentence, { cause: error })
+    : new Error(sentence, { cause: error });
 }
 
 /** A failure to open a database, as a sentence for people. */

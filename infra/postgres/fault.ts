@@ -73,6 +73,13 @@ export function mayTryAgain(error: unknown): boolean {
     UNKNOWN.has(codeOf(error));
 }
 
+/** True when the server is out of reach, out of room or out of time: the same call may succeed later. */
+export function isOutage(error: unknown): boolean {
+  if (error instanceof Restart) return false;
+  // 53: out of memory, disk or connections; 57014: its deadline passed; 58: the system's fault.
+  return mayTryAgain(error) || /^(53|57014|58)/.test(codeOf(error));
+}
+
 /** Codes of the server after which the connection is of no more use. Codes of five characters are the server's. */
 const ENDS_CONNECTION = /^(57P0|53300|08)/;
 

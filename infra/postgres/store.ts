@@ -11,6 +11,7 @@ import { Completions } from "./completions.ts";
 import { foldCounts } from "./counters.ts";
 import { type ConnectionOptions, Database, openingFault } from "./database.ts";
 import { Epochs } from "./epochs.ts";
+import { PostgresError } from "./fault.ts";
 import { PostgresHistory } from "./history.ts";
 import { JobMessages } from "./job_messages.ts";
 import { JobRows } from "./job_rows.ts";
@@ -79,7 +80,12 @@ export async function openPostgresAttempts(
   try {
     await requireSchema(database);
     const [row] = await database.call("read the store's id", readStoreId);
-    if (row === undefined) throw new Error("this store was never opened by an API instance");
+    if (row === undefined) {
+      throw new PostgresError(
+        "schema_version",
+        `${database.name} holds no store yet: start an API instance first`,
+      );
+    }
     return {
       attempts: new PostgresAttempts(database, new InstanceBook(), options.clock),
       storeId: String(row[0]),

@@ -9,6 +9,7 @@ import { systemClock, systemRandom } from "../../infra/clock.ts";
 import type { PostgresStore } from "../../infra/postgres/store.ts";
 import { KeptLog } from "../support/quiet.ts";
 import { newJob, openStore } from "../support/postgres_world.ts";
+import { PostgresServer } from "../support/postgres_server.ts";
 import { SERVERS, serverTest, temporaryDatabase } from "../support/servers.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { COMPLETED, DEFAULTS, FAILED, LEASE_MS } from "./store_fixture.ts";
@@ -133,6 +134,40 @@ serverTest(
       isOver = true;
       await admin.end();
     }
+  },
+);
+
+serverTest(
+  ["initdb"],
+  "postgres: calls made while the server restarts succeed, and nothing is doubled",
+  async () => {
+    await using server = await PostgresServer.start();
+    await using opened = await openStore(await server.createDatabase("restarted"));
+    const job = newJob();
+    await opened.store.jobs.insert([job]);
+    let isOver = false;
+    let triggered = 0;
+    let completed = 0;
+    const load = async () => {
+      while (!isOver) {
+        const answer = await opened.store.outcomes.trigger(request(job, 3));
+        assert(answer.ok);
+        triggered += 3;
+        const done = await runOut(opened, answer.messages);
+        completed += done;
+      }
+    };
+    const loads = [load(), load(), load()];
+    for (let round = 0; round < 3; round += 1) {
+      await server.stop(round === 1 ? "immediate" : "fast");
+      await server.start();
+      await opened.store.check(10_000);
+    }
+    isOver = true;
+    await Promise.all(loads);
+    assert(triggered > 0);
+    assertEquals(completed, triggered);
+    assertEquals((await opened.store.history.counts()).byStatus.Completed, triggered);
   },
 );
 
