@@ -116,7 +116,8 @@ export class KeptChannel {
     try {
       await within(clock, SET_UP_MS, act, setUp(channel));
     } catch (error) {
-      await this.#closeQuietly(channel);
+      // One that does not even close is left behind: the connection's own heartbeat says whether more is wrong.
+      await within(clock, CLOSE_MS, act, channel.close()).catch(() => {});
       lost?.(error as Error);
       throw error;
     }

@@ -249,6 +249,7 @@ shared(
       lines: () => Promise.resolve(),
       progress: () => Promise.resolve(),
     });
+    rabbit.serveAttempts({ claim: () => Promise.resolve([]), renew: () => Promise.resolve([]) });
     const job = JSON.stringify({ v: 1, ...message(1) });
     const bad = [
       "not json",
@@ -281,8 +282,8 @@ shared(
     await rabbit.reports.sendReports([report(1)]);
     assertEquals((await inbox.take(1))[0]?.message, message(1));
     assertEquals((await reports.take(1))[0], report(1));
-    // Jobs, reports and lines each; one of another store. Progress is thrown away, nobody serves attempts here.
-    const expected = bad.length * 3 + 1;
+    // Jobs, reports, lines and requests each; one of another store. Progress is thrown away.
+    const expected = bad.length * 4 + 1;
     await until(() => rabbit.state().parked === expected, "all are parked");
     await raw(async (channel) => {
       for (let index = 0; index < expected; index += 1) {
