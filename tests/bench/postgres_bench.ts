@@ -58,7 +58,9 @@ async function measure(jobs: number, lanes: number): Promise<void> {
       `${micro(after - before, jobs)} µs of PostgreSQL's CPU a job, ` +
       `${((used.user + used.system) / jobs).toFixed(1)} µs of ours, ` +
       `${Math.round(Number(size?.["bytes"]) / (jobs + WARM_UP))} bytes a job, ` +
-      `${Math.round(100 * Number(hot?.["hot"]) / Number(hot?.["updates"]))} % of updates HOT (50 is all claims)`,
+      `${
+        Math.round(100 * Number(hot?.["hot"]) / Number(hot?.["updates"]))
+      } % of updates HOT (50 is all claims)`,
   );
 }
 
