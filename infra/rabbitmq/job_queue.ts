@@ -199,12 +199,16 @@ export class RabbitQueue implements Queue {
     };
   }
 
-  #publishAgain(message: JobMessage): void {
-    this.publish([message]).catch((error) =>
+  async #publishAgain(message: JobMessage): Promise<boolean> {
+    try {
+      const [answer] = await this.publish([message]);
+      return answer === "accepted";
+    } catch (error) {
       this.deps.log.warn("Cannot give a message back, recovery will: " + messageOf(error), {
         occurrenceId: message.occurrenceId,
-      })
-    );
+      });
+      return false;
+    }
   }
 
   #unacknowledged(jobType: string, pool: string | null): number {

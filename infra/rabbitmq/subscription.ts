@@ -44,7 +44,8 @@ export interface SubscriptionDeps {
   readonly sibling: (jobType: string) => TypeSubscription | undefined;
   /** The queue had neither messages nor consumers: what was published before may be lost. */
   readonly onNewQueue: (jobType: string, pool: string) => void;
-  readonly publishAgain: (message: JobMessage) => void;
+  /** Settles with true when the broker has a new copy. */
+  readonly publishAgain: (message: JobMessage) => Promise<boolean>;
 }
 
 /** How long a delivery beyond the prefetch waits here for a lane before it goes back. */
@@ -53,6 +54,9 @@ const SPARE_MS = 250;
 const NOT_OFFERED_MS = 500;
 /** Given back this often, a message for a type that nobody here offers is parked. */
 const NOT_OFFERED_AT_MOST = 50;
+
+/** Given back this often, a message is replaced by a new copy, whose count begins at 0. */
+const PUBLISH_ANEW_AFTER = 50;
 
 /** One channel's life. */
 interface Session {
@@ -67,6 +71,8 @@ interface Held {
   readonly session: Session;
   readonly intake: Intake;
   readonly arrivedAt: number;
+  /** How often it came back to its queue before, as far as the broker counts. */
+  readonly timesBack: number;
   /** waiting: not handed over yet. early: acknowledged, its run goes on. */
   state: "waiting" | "handed" | "early" | "settled";
 }
@@ -79,6 +85,7 @@ export class TypeSubscription implements Subscription {
   readonly #handed = new Set<Held>();
   /** Beyond the prefetch. */
   #waiting: Held[] = [];
+  #givenBack: Held[] = [];
   #early = 0;
   /** Both queues are cut to what they hold. */
   #isCut = false;
@@ -214,6 +221,7 @@ export class TypeSubscription implements Subscription {
       session,
       intake,
       arrivedAt: this.deps.clock.mono(),
+      timesBack: Number(incoming.properties.headers?.["x-delivery-count"] ?? 0),
       state: "waiting",
     };
     if (held.message.jobType !== this.options.jobType) return this.#passOn(held, incoming);
@@ -254,10 +262,32 @@ export class TypeSubscription implements Subscription {
       message: held.message,
       ack: () => this.#settle(held, () => held.session.settlement.ack(held.tag)),
       requeue: () => {
-        if (held.state === "early") this.deps.publishAgain(held.message);
-        this.#settle(held, () => held.session.settlement.requeue(held.tag));
+        if (held.state === "early") void this.deps.publishAgain(held.message);
+        this.#settle(held, () => this.#giveBack(held));
       },
     };
+  }
+
+  /** In the next turn: a consumer that is paused in this one must not get back what it has just given back. */
+  #giveBack(held: Held): void {
+    this.#givenBack.push(held);
+    if (this.#givenBack.length === 1) setImmediate(() => void this.#sendBack());
+  }
+
+  async #sendBack(): Promise<void> {
+    const givenBack = this.#givenBack;
+    this.#givenBack = [];
+    await this.#aim();
+    for (const held of givenBack) {
+      const { settlement } = held.session;
+      // The broker's limit of deliveries is for messages that break workers, not for a store that is away.
+      if (held.timesBack < PUBLISH_ANEW_AFTER) settlement.requeue(held.tag);
+      else {
+        this.deps.publishAgain(held.message).then((isThere) =>
+          isThere ? settlement.ack(held.tag) : settlement.requeue(held.tag)
+        );
+      }
+    }
   }
 
   #settle(held: Held, tell: () => void): void {
@@ -324,8 +354,7 @@ export class TypeSubscription implements Subscription {
   #passOn(held: Held, incoming: ConsumeMessage): void {
     const sibling = this.deps.sibling(held.message.jobType);
     if (sibling?.hasRoom === true) return sibling.#take(held);
-    const times = Number(incoming.properties.headers?.["x-delivery-count"] ?? 0);
-    if (sibling === undefined && times >= NOT_OFFERED_AT_MOST) {
+    if (sibling === undefined && held.timesBack >= NOT_OFFERED_AT_MOST) {
       return this.#park(
         held.session,
         held.intake,

@@ -12,14 +12,26 @@ const POOLS = ["pool", "mail", "other"];
 
 const queueOf = (queueType: "quorum" | "classic"): QueueFactory => async ({ bound }) => {
   const prefix = randomPrefix();
+  // As presence tells it: a type is known, with a pool, from when a worker of that pool offers it.
+  const pools = new Set<string>();
   const rabbit = await openTestRabbit({
     prefix,
     queueType,
     unconfirmedAtMost: 100 * bound,
-    knownTypes: () => [{ ...SAMPLE, pools: POOLS }],
+    knownTypes: () => pools.size === 0 ? [] : [{ ...SAMPLE, pools: [...pools] }],
   });
+  const { queue } = rabbit;
   return {
-    queue: rabbit.queue,
+    queue: {
+      publish: (messages) => queue.publish(messages),
+      consume: async (options, onDeliveries) => {
+        const subscription = await queue.consume(options, onDeliveries);
+        pools.add(options.pool);
+        return subscription;
+      },
+      depth: () => queue.depth(),
+      onDrained: (listener) => queue.onDrained(listener),
+    },
     async close() {
       await rabbit.close();
       await deleteNames(prefix, [null, ...POOLS].map((pool) => ({ ...SAMPLE, pool })));

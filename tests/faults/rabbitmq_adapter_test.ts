@@ -70,6 +70,10 @@ for (const how of ["stopped", "killed"] as const) {
       await load.stopPublishing();
       await until(() => load.isAllDelivered, "each accepted message is delivered");
       await until(() => load.isAllReported, "each safe report is received");
+      assert(
+        load.news.has("LostJob new"),
+        "a known type whose queue is empty after the outage is published anew",
+      );
       console.log(
         `${load.accepted.size} accepted, 0 lost, ${load.duplicates} delivered twice; ` +
           `${load.safe.size} reports safe, 0 lost`,
@@ -359,6 +363,26 @@ shared(
   },
 );
 
+shared("a message that is given back 300 times is not parked by the broker's limit", async (prefix) => {
+  const worker = await openTestRabbit({ prefix, role: "worker" });
+  const done = Promise.withResolvers<void>();
+  let times = 0;
+  await worker.queue.consume({ ...SAMPLE, pool: "pool", prefetch: 5 }, (deliveries) => {
+    for (const delivery of deliveries) {
+      times += 1;
+      if (times < 300) delivery.requeue();
+      else {
+        delivery.ack();
+        done.resolve();
+      }
+    }
+  });
+  await worker.queue.publish([message(1)]);
+  await done.promise;
+  assertEquals(await worker.parked(), 0);
+  await worker.close();
+});
+
 shared("two types that share a pattern each get their own messages", async (prefix) => {
   const pattern = { routingPattern: "sample.*", pool: "pool", prefetch: 5 };
   const patternOf = () => "sample.*";
@@ -466,12 +490,15 @@ class Load {
   /** Reports whose sending was confirmed. */
   readonly safe = new Set<number>();
   readonly received = new Set<number>();
+  /** What the API instance heard of queues. */
+  readonly news = new Set<string>();
   duplicates = 0;
   rejections = 0;
   #next = 0;
   #isOver = false;
   #publishing: Promise<void> = Promise.resolve();
   #stopReceiving: () => Promise<void> = () => Promise.resolve();
+  #endNews: () => void = () => {};
 
   private constructor(
     readonly api: Awaited<ReturnType<typeof openTestRabbit>>,
@@ -479,9 +506,11 @@ class Load {
   ) {}
 
   static async start(server: RabbitmqServer): Promise<Load> {
+    const knownTypes = () => [{ jobType: "LostJob", routingPattern: "lost.*", pools: [] }];
     const open = (role: "api" | "worker") =>
-      openTestRabbit({ prefix: "", url: server.url, role, instanceId: role });
+      openTestRabbit({ prefix: "", url: server.url, role, instanceId: role, knownTypes });
     const load = new Load(await open("api"), await open("worker"));
+    load.#endNews = load.api.queue.onDrained((jobType, why) => load.news.add(`${jobType} ${why}`));
     const { stop } = await load.api.reports.receive({
       reports: (items) => {
         for (const one of items) load.received.add(one.token);
@@ -515,6 +544,7 @@ class Load {
   async close(): Promise<void> {
     await this.stopPublishing();
     await this.#stopReceiving();
+    this.#endNews();
     await this.worker.close();
     await this.api.close();
   }
