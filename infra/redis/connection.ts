@@ -143,9 +143,10 @@ export class RedisConnection {
       : new Unavailable(sentence, { cause });
   }
 
-  #stateOf({ message, previousErrors }: Error & { readonly previousErrors?: readonly Error[] }): string {
-    // Of a transaction that was given up, the reason is what its first refused command was told.
-    if (previousErrors?.[0] !== undefined) return this.#stateOf(previousErrors[0]);
+  #stateOf(error: Error & { readonly previousErrors?: readonly Error[] }): string {
+    // Of a transaction that was given up, the reason is what its first refused command was told: when the connection
+    // broke, that is this error itself.
+    const { message } = error.previousErrors?.[0] ?? error;
     if (message === "Command timed out") return `no answer within ${this.#options.timeoutMs} ms`;
     if (!this.isReady) {
       return this.#lastError === null ? "not connected" : `not connected, ${this.#lastError}`;

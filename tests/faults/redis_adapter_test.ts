@@ -138,6 +138,20 @@ serverTest(
   },
 );
 
+serverTest(
+  ["redis-server"],
+  "redis faults: what is on its way when the connection breaks is out of reach, several commands at once too",
+  async () => {
+    await using server = await RedisServer.start();
+    await using a = await instance("a", server.url);
+    await until(() => Promise.resolve(a.redis.state().connected), "it is connected");
+    server.pause();
+    const list = assertRejects(() => a.redis.presence.list(), Unavailable, "Cannot read presence: ");
+    await server.kill();
+    await list;
+  },
+);
+
 serverTest(["redis-server"], "redis faults: a closed adapter waits for no frozen server", async () => {
   await using server = await RedisServer.start();
   const a = await instance("a", server.url);
