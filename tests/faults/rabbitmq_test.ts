@@ -1,16 +1,20 @@
 /** RabbitMQ is stopped, killed, full, robbed and fed with nonsense under load: no occurrence is lost. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { delay } from "@std/async";
 import { seededRandom } from "../../actors/runtime/seeded_random.ts";
 import { BrokerHand } from "../support/broker_hand.ts";
 import { until } from "../support/program.ts";
-import { recovers } from "../support/recovery.ts";
+import { recovers, storeIdOf } from "../support/recovery.ts";
 import { describe, faultTest } from "../support/under_load.ts";
 
 const JOBS = "jobs.recorder.wildcard";
 const REPORTS = "milvaion.reports";
-/** Each is put into each queue. */
-const NONSENSE = ["{", '{"v":99}', "[".repeat(1024 * 1024)];
+/** Each is put into each queue, with the reason that it is parked for. */
+const NONSENSE = [
+  { content: "{", reason: "not JSON" },
+  { content: '{"v":99}', reason: "version 99 is not known" },
+  { content: "[".repeat(1024 * 1024), reason: "not JSON" },
+];
 const QUEUES = [JOBS, REPORTS, "milvaion.lines", "milvaion.attempts"];
 
 faultTest(
@@ -42,15 +46,24 @@ faultTest(
     await recovers(ground, "queue of reports deleted", () => hand.deleteQueue(REPORTS));
     await recovers(ground, "exchange of jobs deleted", () => hand.deleteExchange("milvaion.jobs"));
 
-    const before = await hand.count("milvaion.parked");
+    await hand.takeAll("milvaion.parked");
+    const storeId = await storeIdOf(ground.cluster);
     await recovers(ground, "nonsense in every queue", async () => {
-      for (const queue of QUEUES) for (const nonsense of NONSENSE) await hand.put(queue, nonsense);
-      const parked = before + QUEUES.length * NONSENSE.length;
-      await until(
-        async () => await hand.count("milvaion.parked") === parked,
-        `${parked} messages are parked`,
-      );
+      for (const queue of QUEUES) {
+        for (const { content } of NONSENSE) await hand.put(queue, content, { storeId });
+        await hand.put(queue, "{}", { storeId: "another" });
+      }
+      const count = QUEUES.length * (NONSENSE.length + 1);
+      await until(async () => await hand.count("milvaion.parked") === count, `${count} messages are parked`);
     });
+    const parked = await hand.takeAll("milvaion.parked");
+    for (const { content, reason } of NONSENSE) {
+      const reasons = parked.filter((one) => one.content === content).map(({ headers }) =>
+        headers["x-reason"]
+      );
+      assertEquals(reasons.length, QUEUES.length);
+      for (const one of reasons) assertMatch(String(one), new RegExp(`^${reason}`));
+    }
 
     const echo = await hand.echo("milvaion.jobs", 0.1, seededRandom(3, Date));
     const shuffle = await hand.shuffle(REPORTS, {

@@ -79,3 +79,9 @@ export async function workerOf(
     return null;
   }, `a worker runs ${occurrenceId}`);
 }
+
+/** The id by which messages say to which cluster they belong. */
+export async function storeIdOf(cluster: Cluster): Promise<string> {
+  const [row] = await rowsOf(cluster, "SELECT value FROM facts WHERE name = 'storeId'");
+  return String(row?.["value"]);
+}
