@@ -311,7 +311,9 @@ export function recoveryActor(
 
   async function reapPass(state: State): Promise<ReapPass> {
     const now = deps.clock.now();
-    const running = await deps.ledger.silentAttempts(Infinity, PAGE);
+    // Leases that end later than this are no concern yet: there is time to watch them for their length.
+    const before = options.soleProcess ? Infinity : now + options.leaseMs + MARGIN_MS;
+    const running = await deps.ledger.silentAttempts(before, PAGE);
     const isGone = (one: SilentAttempt) => options.soleProcess && one.instanceId !== options.instanceId;
     const silent = await lostToSilence(state, running.filter((one) => !isGone(one)));
     const lost = [...running.filter(isGone), ...silent];

@@ -138,7 +138,7 @@ async function version(probe: PostgresProbe): Promise<Finding> {
 
 async function schema(probe: PostgresProbe): Promise<Finding> {
   const newest = MIGRATIONS.length;
-  const found = await readSchemaVersion(probe);
+  const { found, readableBy } = await readSchemaVersion(probe);
   if (found === 0) {
     return warning(
       "The database has no schema yet.",
@@ -152,20 +152,27 @@ async function schema(probe: PostgresProbe): Promise<Finding> {
     );
   }
   if (found === newest) return ok(`The schema has version ${found}, the newest.`);
+  if (readableBy <= newest) {
+    return ok(`The schema has version ${found}, of a newer program; this one, ${newest}, works with it.`);
+  }
   return failed(
     `The schema has version ${found}, and this program knows versions up to ${newest}.`,
     "Use the program that wrote it, or a newer one.",
   );
 }
 
-/** 0: there is none. */
-async function readSchemaVersion(probe: PostgresProbe): Promise<number> {
+/** 0: there is none. `readableBy`: the oldest version whose program works with it. */
+async function readSchemaVersion(
+  probe: PostgresProbe,
+): Promise<{ readonly found: number; readonly readableBy: number }> {
   if ((await probe.row("SELECT to_regclass('schema_versions') IS NOT NULL AS there"))["there"] !== true) {
-    return 0;
+    return { found: 0, readableBy: 0 };
   }
-  return Number(
-    (await probe.row("SELECT coalesce(max(version), 0) AS version FROM schema_versions"))["version"],
+  const { version, readable_by: readableBy } = await probe.row(
+    `SELECT coalesce(max(version), 0) AS version, coalesce(max(coalesce(readable_by, version)), 0) AS readable_by
+       FROM schema_versions`,
   );
+  return { found: Number(version), readableBy: Number(readableBy) };
 }
 
 /**

@@ -1,7 +1,8 @@
 /**
  * Brings a database to the schema of this program. Steps run in one transaction under an advisory lock, so that of
- * many instances started at once one migrates and the others find it done. The version table keeps one row a step:
- * the version before reads the same.
+ * many instances started at once one migrates and the others find it done. The version table keeps one row a step,
+ * with the oldest version of the program that still works with the schema after it: so instances of the version before
+ * go on, and may be started again, while a cluster is brought to the next one instance by instance.
  */
 import { type ConnectionOptions, Database, openingFault, type Session } from "./database.ts";
 import { PostgresError } from "./fault.ts";
@@ -32,6 +33,9 @@ export async function migratePostgres(
   try {
     const { version, newest } = dryRun ? await readSchema(database) : await migrate(database, now);
     if (version === newest) return `${database.name}: schema version ${version} is the newest`;
+    if (version > newest) {
+      return `${database.name}: schema version ${version} is of a newer program, and this one works with it`;
+    }
     const verb = dryRun ? "would be brought" : "brought";
     return `${database.name}: ${verb} from schema version ${version} to ${newest}`;
   } catch (error) {
@@ -44,7 +48,7 @@ export async function migratePostgres(
 /** Runs the steps that are missing. Gives where the schema stood before. */
 export async function migrate(database: Database, now: number): Promise<SchemaState> {
   const before = await readSchema(database);
-  if (before.version === before.newest) return before;
+  if (before.version >= before.newest) return before;
   return await database.transaction("migrate", async (session) => {
     // Others may migrate for minutes: waiting for them is no fault.
     await session.rows("SET LOCAL lock_timeout = 0");
@@ -54,22 +58,24 @@ export async function migrate(database: Database, now: number): Promise<SchemaSt
       await session.rows(`CREATE SCHEMA IF NOT EXISTS ${quoteName(database.options.schema)}`);
     }
     await session.rows(
-      "CREATE TABLE IF NOT EXISTS schema_versions (version integer PRIMARY KEY, applied_at timestamptz NOT NULL)",
+      `CREATE TABLE IF NOT EXISTS schema_versions (version integer PRIMARY KEY, applied_at timestamptz NOT NULL,
+         readable_by integer)`,
     );
     const version = await versionWithin(session, database);
     for (const [index, step] of MIGRATIONS.entries()) {
       if (index < version) continue;
-      await session.rows(step);
+      await session.rows(step.sql);
       await session.rows(
-        "INSERT INTO schema_versions (version, applied_at) VALUES ($1::integer, to_timestamp($2::float8 / 1000))",
-        [index + 1, now],
+        `INSERT INTO schema_versions (version, applied_at, readable_by)
+         VALUES ($1::integer, to_timestamp($2::float8 / 1000), $3::integer)`,
+        [index + 1, now, step.readableBy],
       );
     }
     return { version, newest: MIGRATIONS.length };
   }, { deadlineMs: DEADLINE_MS });
 }
 
-/** Throws `PostgresError` unless the schema is the one that this program was written for. */
+/** Throws `PostgresError` when the schema is older than this program needs. */
 export async function requireSchema(database: Database): Promise<void> {
   const { version, newest } = await readSchema(database);
   if (version < newest) {
@@ -99,9 +105,11 @@ export function readSchema(database: Database): Promise<SchemaState> {
 async function versionWithin(session: Session, database: Database): Promise<number> {
   const [known] = await session.rows("SELECT to_regclass('schema_versions') IS NOT NULL");
   if (known?.[0] !== true) return 0;
-  const [row] = await session.rows("SELECT coalesce(max(version), 0) FROM schema_versions");
+  const [row] = await session.rows(
+    "SELECT coalesce(max(version), 0), coalesce(max(coalesce(readable_by, version)), 0) FROM schema_versions",
+  );
   const version = Number(row?.[0]);
-  if (version > MIGRATIONS.length) {
+  if (Number(row?.[1]) > MIGRATIONS.length) {
     throw new PostgresError(
       "schema_version",
       `${database.name} has schema version ${version}, and this program knows versions up to ${MIGRATIONS.length}. ` +

@@ -72,10 +72,30 @@ serverTest(["postgres"], "postgres: what cannot be opened says why, with no pass
   assertMatch(unmigrated.message, /version 0.*needs 1.*migrate/);
   await ask(
     database.url,
-    "CREATE TABLE schema_versions (version integer, applied_at timestamptz); INSERT INTO schema_versions VALUES (99, 'epoch')",
+    `CREATE TABLE schema_versions (version integer, applied_at timestamptz, readable_by integer);
+     INSERT INTO schema_versions VALUES (99, 'epoch', 98)`,
   );
   assertMatch((await fault(database.url)).message, /version 99.*up to 1/);
 });
+
+serverTest(
+  ["postgres"],
+  "postgres: an instance of the version before works on a schema that it can still read",
+  async () => {
+    await using database = await temporaryDatabase();
+    await StoreWorld.within(async (world) => {
+      const open = () => openPostgresStore(storeOptions(database.url, world));
+      await (await open()).store.close();
+      // What the next program's migration would write.
+      await ask(database.url, "INSERT INTO schema_versions VALUES (2, 'epoch', 1)");
+      const { store, attempts } = await open();
+      return { store, attempts, close: () => store.close() };
+    }, async (at) => {
+      const job = await at.saved();
+      assertEquals((await at.trigger(job)).ok, true);
+    });
+  },
+);
 
 serverTest(["postgres"], "postgres: each day has its partition, made before its first row", async () => {
   await using database = await temporaryDatabase();
