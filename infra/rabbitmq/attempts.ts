@@ -12,6 +12,7 @@ import type { Attempts, ClaimRequest } from "../../actors/ports/attempts.ts";
 import type { Clock, Random } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
 import type { RunningAttempt } from "../../actors/ports/presence.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { within } from "./deadline.ts";
 import type { Identity } from "./identity.ts";
 import { KeptChannel } from "./kept_channel.ts";
@@ -111,7 +112,7 @@ export class RabbitAttempts implements Attempts {
   async close(): Promise<void> {
     await this.#channel.close();
     for (const waiting of [...this.#waiting.values()]) {
-      waiting.reject(new Error("Cannot ask for attempts: closed"));
+      waiting.reject(new Unavailable("Cannot ask for attempts: closed"));
     }
   }
 
@@ -119,7 +120,7 @@ export class RabbitAttempts implements Attempts {
     await this.deps.topology.declareAttempts(channel);
     channel.on("return", ({ properties }) => {
       const waiting = this.#waiting.get(properties.messageId);
-      waiting?.reject(new Error("Cannot ask for attempts: the queue of requests is missing"));
+      waiting?.reject(new Unavailable("Cannot ask for attempts: the queue of requests is missing"));
       this.#channel.restart("the queue of requests is missing");
     });
     await channel.consume(REPLY_TO, (message) => {
@@ -144,7 +145,7 @@ export class RabbitAttempts implements Attempts {
         REQUEST_MS,
         () =>
           waiting.reject(
-            new Error(`Cannot ask for attempts: no API instance answered within ${REQUEST_MS} ms`),
+            new Unavailable(`Cannot ask for attempts: no API instance answered within ${REQUEST_MS} ms`),
           ),
       );
       const end = () => {

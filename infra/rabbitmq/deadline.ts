@@ -1,10 +1,11 @@
 /** Waiting that ends: deadlines and pauses on the clock. */
 import type { Clock } from "../../actors/ports/clock.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 
 /** The promise, or a rejection "Cannot <act>: no answer within <ms> ms". The work itself is not stopped. */
 export function within<T>(clock: Clock, ms: number, act: string, work: Promise<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const cancel = clock.timer(ms, () => reject(new Error(`Cannot ${act}: no answer within ${ms} ms`)));
+  const cancel = clock.timer(ms, () => reject(new Unavailable(`Cannot ${act}: no answer within ${ms} ms`)));
   work.then(resolve, reject).finally(cancel);
   return promise;
 }

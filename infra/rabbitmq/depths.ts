@@ -4,6 +4,7 @@
  */
 import type { Channel } from "amqplib";
 import type { Clock } from "../../actors/ports/clock.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { within } from "./deadline.ts";
 import type { Link } from "./link.ts";
 
@@ -56,14 +57,14 @@ export class Depths {
       return { messages: messageCount, consumers: consumerCount };
     } catch (error) {
       if ((error as { code?: unknown }).code === NOT_FOUND) return null;
-      throw new Error("Cannot count messages: " + (error as Error).message, { cause: error });
+      throw new Unavailable("Cannot count messages: " + (error as Error).message, { cause: error });
     }
   }
 
   async #open(): Promise<Channel> {
     if (this.#channel !== null) return this.#channel;
     const { model } = this.link;
-    if (model === null) throw new Error("Cannot count messages: not connected to RabbitMQ");
+    if (model === null) throw new Unavailable("Cannot count messages: not connected to RabbitMQ");
     const channel = await within(this.clock, ANSWER_MS, "count messages", model.createChannel());
     channel.on("error", () => {});
     channel.on("close", () => {

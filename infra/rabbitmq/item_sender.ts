@@ -4,6 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../actors/ports/clock.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 import type { Publisher } from "./publisher.ts";
 
 interface Call {
@@ -43,12 +44,14 @@ export class ItemSender<T> {
   /** Rejects with "Cannot send reports: …" when the items are not known to be safe: to be sent again. */
   send(items: readonly T[]): Promise<void> {
     if (items.length === 0) return Promise.resolve();
-    if (this.#isClosed) return Promise.reject(new Error(`Cannot send ${this.options.kind}: closed`));
+    if (this.#isClosed) return Promise.reject(new Unavailable(`Cannot send ${this.options.kind}: closed`));
     return new Promise((resolve, reject) => {
       const cancelDeadline = this.options.clock.timer(WAIT_MS, () => {
         this.#calls = this.#calls.filter((one) => one !== call);
         call.settle(
-          new Error(`Cannot send ${this.options.kind}: RabbitMQ does not take them within ${WAIT_MS} ms`),
+          new Unavailable(
+            `Cannot send ${this.options.kind}: RabbitMQ does not take them within ${WAIT_MS} ms`,
+          ),
         );
       });
       let isSettled = false;
@@ -86,7 +89,7 @@ export class ItemSender<T> {
     }
     this.#isClosed = true;
     for (const call of this.#calls.splice(0)) {
-      call.settle(new Error(`Cannot send ${this.options.kind}: closed`));
+      call.settle(new Unavailable(`Cannot send ${this.options.kind}: closed`));
     }
   }
 
@@ -123,7 +126,7 @@ export class ItemSender<T> {
       if (answer === "accepted") return null;
       // Its queue was deleted, or the broker takes nothing: declared anew, and the sender tries again.
       if (answer === "unroutable") publisher.restart(`the queue ${queue} is missing`);
-      return new Error(`Cannot send ${kind}: the broker answered ${answer}`);
+      return new Unavailable(`Cannot send ${kind}: the broker answered ${answer}`);
     }, (error: Error) => error).then((error) => {
       this.#underWay -= 1;
       for (const call of calls) {

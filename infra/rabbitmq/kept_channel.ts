@@ -7,6 +7,7 @@
 import type { ChannelModel, ConfirmChannel } from "amqplib";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { messageOf, pause, within } from "./deadline.ts";
 import type { Link } from "./link.ts";
 
@@ -151,6 +152,6 @@ export class KeptChannel {
   }
 
   #error(): Error {
-    return new Error(`Cannot ${this.options.act}: ${this.#lastError}`);
+    return new Unavailable(`Cannot ${this.options.act}: ${this.#lastError}`);
   }
 }

@@ -11,6 +11,7 @@ import type { ConfirmChannel, Options } from "amqplib";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
 import type { PublishAnswer } from "../../actors/ports/queue.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { KeptChannel } from "./kept_channel.ts";
 import type { Link } from "./link.ts";
 
@@ -115,7 +116,7 @@ export class Publisher {
       const channel = this.#channel.up;
       const cancelDeadline = clock.timer(
         CONFIRM_MS,
-        () => batch.settle(new Error(`Cannot ${act}: not confirmed within ${CONFIRM_MS} ms`)),
+        () => batch.settle(new Unavailable(`Cannot ${act}: not confirmed within ${CONFIRM_MS} ms`)),
       );
       const batch: Batch = {
         answers: messages.map(() => "full"),
@@ -134,7 +135,7 @@ export class Publisher {
           else this.#send(channel, message, batch, index);
         });
       } catch (error) {
-        batch.settle(new Error(`Cannot ${act}: ${(error as Error).message}`));
+        batch.settle(new Unavailable(`Cannot ${act}: ${(error as Error).message}`));
       }
     });
   }
@@ -180,7 +181,7 @@ export class Publisher {
         this.#room();
       });
     } else {batch.settle(
-        new Error(`Cannot ${this.options.act}: the connection was lost before the confirmation`),
+        new Unavailable(`Cannot ${this.options.act}: the connection was lost before the confirmation`),
       );}
   }
 
