@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async";
 import { type SeededRandom, seededRandom } from "../../../actors/runtime/seeded_random.ts";
-import { recovers, rowsOf } from "../../support/recovery.ts";
+import { recovers, rowsOf, workerOf } from "../../support/recovery.ts";
 import { Cluster } from "../../support/cluster.ts";
 import { readWitness } from "../../support/postgres_witness.ts";
 import { until } from "../../support/program.ts";
@@ -53,6 +53,29 @@ faultTest(
       "occurrences by status number",
       Object.fromEntries(ends.map((row) => [row["status"], row["count"]])),
     );
+  },
+);
+
+faultTest(
+  "what is cancelled while its worker is out of reach is Cancelled when its lease is over, and never runs again",
+  { cluster: { apis: 2, workers: 2 }, load: { jobsPerPolicy: 1, triggersPerSecond: 2 } },
+  async (ground) => {
+    const { cluster, load } = ground;
+    const job = await load.createJob({ policy: "Allow", workMs: 15_000, isTriggered: true });
+    const id = await load.trigger(job);
+    const worker = await workerOf(ground, id);
+    await recovers(ground, "cancelled while its worker is frozen", async () => {
+      await worker.pause();
+      const answers = await Promise.all(
+        cluster.apis.map((api) => cluster.request("POST", `/api/v1/occurrences/${id}/cancel`, {}, { api })),
+      );
+      // The second may come when the first has asked already.
+      assert(answers.some(({ status }) => status === 202), answers.map(({ text }) => text).join("\n"));
+      assertEquals((await cluster.ended(id)).status, "Cancelled");
+      await worker.resume();
+    }, { isFreeze: true });
+    await load.progress(20);
+    assertEquals((await load.runs()).filter(({ occurrenceId }) => occurrenceId === id).length, 1);
   },
 );
 
