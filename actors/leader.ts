@@ -9,6 +9,10 @@
  * lease's server out of reach it goes on while it can renew the epoch row, and a candidate that cannot reach it
  * either leads only once that row's lease has lapsed. A lease that vanished (its server was emptied) is taken again
  * by whoever is first, the holder included. A leader that stops in order says so, and candidates try at once.
+ *
+ * What a leader decides is of use only when it can be published. A candidate that can publish says so by a lease of
+ * its own (`successor`); a leader that has been unable to for a while, while a successor is there, gives the lead away
+ * as if it stopped. When nobody can publish, the leader stays.
  * The dispatcher and recovery are its children and run only while it leads.
  */
 import type { Clock } from "./ports/clock.ts";
@@ -16,6 +20,7 @@ import type { Events } from "./ports/events.ts";
 import type { Leases } from "./ports/leases.ts";
 import type { Log } from "./ports/log.ts";
 import type { Meter } from "./ports/meter.ts";
+import type { Queue } from "./ports/queue.ts";
 import type { EpochRow, Ledger } from "./ports/store.ts";
 import {
   type ActorContext,
@@ -35,6 +40,8 @@ type PrivateMessage =
   | { readonly type: "renewNow" }
   | { readonly type: "renewed"; readonly askedAt: number; readonly kept: RunOutcome<"kept" | "lost"> }
   | { readonly type: "trustEnded" }
+  | { readonly type: "lookWhetherOfUse" }
+  | { readonly type: "successorKnown"; readonly successor: RunOutcome<string | null> }
   | { readonly type: "childGone"; readonly child: ActorRef<never> }
   | { readonly type: "released" };
 
@@ -49,6 +56,7 @@ export interface LeaderDeps {
   readonly leases: Leases;
   readonly ledger: Ledger;
   readonly events: Events;
+  readonly queue: Pick<Queue, "canPublish">;
   readonly clock: Clock;
   readonly log: Log;
   readonly meter: Meter;
@@ -71,12 +79,22 @@ interface State {
   readonly children: Set<ActorRef<never>>;
   trying: boolean;
   stopping: boolean;
+  /** It gives the lead to a successor: says so when its children have gone. */
+  yielding: boolean;
+  /** Monotonic moment since which nothing can be published; null while it can. */
+  uselessSince: number | null;
   unsubscribe: () => void;
 }
 
 export const LEASE_NAME = "leader";
 const TRY_EVERY_MS = 1000;
 const MARGIN_MS = 1000;
+
+const SUCCESSOR_NAME = "successor";
+/** Said anew with each try to lead. */
+const SUCCESSOR_MS = 3 * TRY_EVERY_MS;
+/** Longer than a successor is believed: a broker that went away took the successor's connection with it. */
+const USELESS_MS = 5000;
 
 export function leaderActor(
   deps: LeaderDeps,
@@ -103,6 +121,8 @@ export function leaderActor(
         children: new Set(),
         trying: false,
         stopping: false,
+        yielding: false,
+        uselessSince: null,
         unsubscribe: () => {},
       };
       state.unsubscribe = deps.events.subscribe(["leaderChanged"], (events) => {
@@ -117,7 +137,7 @@ export function leaderActor(
     receive(state, message, context) {
       switch (message.type) {
         case "tryNow":
-          if (state.phase === "following" && !state.stopping) tryToLead(state, context);
+          if (state.phase === "following" && !state.stopping && !state.yielding) tryToLead(state, context);
           return state;
         case "tried":
           return onTried(state, message.askedAt, message.elected, context);
@@ -139,9 +159,17 @@ export function leaderActor(
           state.children.delete(message.child);
           if (state.phase !== "stepping-down" || state.children.size > 0) return state;
           state.phase = "following";
-          return state.stopping ? release(state, context) : state;
+          return state.stopping || state.yielding ? release(state, context) : state;
         case "released":
-          return STOP;
+          if (state.stopping) return STOP;
+          state.yielding = false;
+          context.after("try", TRY_EVERY_MS, { type: "tryNow" });
+          return state;
+        case "lookWhetherOfUse":
+          if (state.phase === "leading") lookWhetherOfUse(state, context);
+          return state;
+        case "successorKnown":
+          return onSuccessorKnown(state, message.successor, context);
         default:
           return message satisfies never;
       }
@@ -170,6 +198,7 @@ export function leaderActor(
     const { ledger, leases, clock } = deps;
     let isHolder: boolean;
     try {
+      if (deps.queue.canPublish()) await leases.acquire(SUCCESSOR_NAME, instanceId, SUCCESSOR_MS);
       isHolder = await leases.acquire(LEASE_NAME, instanceId, ttlMs);
     } catch (error) {
       const now = clock.now();
@@ -210,6 +239,8 @@ export function leaderActor(
     state.phase = "leading";
     trust(state, askedAt, context);
     context.every("renew", ttlMs / 3, { type: "renewNow" });
+    state.uselessSince = null;
+    context.every("ofUse", TRY_EVERY_MS, { type: "lookWhetherOfUse" });
     for (const { name, definition } of options.led(state.epoch, context.self)) {
       const child = context.spawn(`${name}-${state.epoch}`, definition);
       state.children.add(child);
@@ -269,17 +300,47 @@ export function leaderActor(
     return state;
   }
 
+  function lookWhetherOfUse(state: State, context: Context): void {
+    if (deps.queue.canPublish()) {
+      state.uselessSince = null;
+      return;
+    }
+    const now = deps.clock.mono();
+    state.uselessSince ??= now;
+    if (now - state.uselessSince < USELESS_MS) return;
+    context.run(
+      () => deps.leases.holder(SUCCESSOR_NAME),
+      (successor) => ({ type: "successorKnown", successor }),
+    );
+  }
+
+  function onSuccessorKnown(
+    state: State,
+    successor: RunOutcome<string | null>,
+    context: Context,
+  ): State {
+    const isUseless = state.phase === "leading" && state.uselessSince !== null;
+    // Not known: then the lead could not be handed over in good order either.
+    if (!isUseless || !successor.ok || successor.value === null || successor.value === instanceId) {
+      return state;
+    }
+    state.yielding = true;
+    stepDown(state, `it cannot publish, and ${successor.value} can`, context);
+    return state;
+  }
+
   function stepDown(state: State, why: string, context: Context): void {
     state.phase = "stepping-down";
     context.cancelTimer("renew");
     context.cancelTimer("trust");
+    context.cancelTimer("ofUse");
     options.onLeading(null);
     deps.log.info("Stepping down", { epoch: state.epoch, why });
     for (const child of state.children) context.stopChild(child);
     if (!state.stopping) context.after("try", TRY_EVERY_MS, { type: "tryNow" });
   }
 
-  /** A clean stop gives the lead away at once instead of after the TTL. */
+  /** Gives the lead away at once instead of after the TTL. */
   function release(state: State, context: Context): State {
     context.run(async () => {
       try {

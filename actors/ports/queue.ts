@@ -31,6 +31,8 @@ export interface QueueDepth {
 }
 
 export interface Queue {
+  /** False while it is known that nothing can be published from here. */
+  canPublish(): boolean;
   /** Answers in the order of the messages, once each is safe or known not to be. */
   publish(messages: readonly JobMessage[]): Promise<readonly PublishAnswer[]>;
   /** Deliveries of a type come in batches, oldest first. `pool` also takes messages pinned to it. */

@@ -71,6 +71,10 @@ export class EmbeddedQueue implements Queue {
 
   constructor(private readonly bound: number = QUEUE_BOUND) {}
 
+  canPublish(): boolean {
+    return true;
+  }
+
   publish(messages: readonly JobMessage[]): Promise<readonly PublishAnswer[]> {
     const touched = new Set<TypeQueue>();
     const answers = messages.map((message): PublishAnswer => {

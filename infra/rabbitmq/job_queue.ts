@@ -149,6 +149,10 @@ export class RabbitQueue implements Queue {
     return this.#ear?.whenUp() ?? Promise.resolve();
   }
 
+  canPublish(): boolean {
+    return this.deps.publisher.isUp;
+  }
+
   async close(): Promise<void> {
     this.#unlisten();
     await Promise.all([...this.#subscriptions].map((one) => one.stop()));

@@ -59,7 +59,7 @@ faultTest(
     await load.progress(40);
   },
   ({ figures }) => {
-    assertEquals(figures.epochs, 5);
+    assert(figures.epochs >= 5);
     assert(figures.triggers.acknowledged > 50);
   },
 );

@@ -27,7 +27,8 @@ faultTest(
     const [row] = await rowsOf(cluster, "SELECT sum(refused_writes) AS refused FROM epochs");
     figure("refusedWrites", Number(row?.["refused"]));
   },
-  ({ figures }) => assertEquals(figures.epochs, FREEZES + 1),
+  // More when a candidate gave up waiting for what the frozen one held locked, and was served all the same.
+  ({ figures }) => assert(figures.epochs > FREEZES),
 );
 
 faultTest(
@@ -45,11 +46,12 @@ faultTest(
         await until(async () => await unmarked(cluster) >= before + 10, "the leader publishes");
         await leader.kill();
         await cluster.leaderAfter(leader);
+        await until(async () => await publishedAgain(cluster) >= 5, "recovery publishes what nobody marked");
+        figure(`published twice, round ${round}`, await publishedAgain(cluster));
         await worker.resume();
       }, { isFreeze: true });
       await leader.start();
       await load.progress(60);
-      figure(`unmarked after round ${round}`, await unmarked(cluster));
     }
   },
 );
@@ -75,7 +77,7 @@ faultTest(
   async ({ cluster, load }) => {
     const [row] = await rowsOf(
       cluster,
-      "SELECT count(*) FILTER (WHERE name = 'store_id') AS stores, (SELECT count(*) FROM epochs) AS epochs FROM facts",
+      "SELECT count(*) FILTER (WHERE name = 'storeId') AS stores, (SELECT count(*) FROM epochs) AS epochs FROM facts",
     );
     assertEquals([Number(row?.["stores"]), Number(row?.["epochs"])], [1, 1]);
     await load.progress(100);
@@ -129,6 +131,15 @@ async function unmarked(cluster: Ground["cluster"]): Promise<number> {
   const [row] = await rowsOf(
     cluster,
     "SELECT count(*) AS count FROM occurrences WHERE status = 0 AND looks = 0 AND next_action_at IS NOT NULL",
+  );
+  return Number(row?.["count"]);
+}
+
+/** Rows that wait for their claim and that recovery has published once more. */
+async function publishedAgain(cluster: Ground["cluster"]): Promise<number> {
+  const [row] = await rowsOf(
+    cluster,
+    "SELECT count(*) AS count FROM occurrences WHERE status = 0 AND looks > 0",
   );
   return Number(row?.["count"]);
 }
