@@ -4,13 +4,15 @@
  *
  * A batch that is refused comes again, before younger ones, after a pause. When it is refused five times, either the
  * store is away or one item is poisoned. Halving tells: if a part succeeds where a single item fails, that item is
- * parked with its reason; if nothing succeeds, nothing is parked and everything waits. When that lasts, the messages
- * go back to the queue, because another instance may reach a store that this one cannot.
+ * parked with its reason; if nothing succeeds, nothing is parked and everything waits. When that lasts, or the store
+ * is out of reach for long, the messages go back to the queue, because another instance may reach a store that this
+ * one cannot. After a rest this instance takes one message at a time, until it has handled one; each rest is longer.
  */
 import { Buffer } from "node:buffer";
 import type { Channel, ConsumeMessage } from "amqplib";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { messageOf } from "./deadline.ts";
 import { KeptChannel } from "./kept_channel.ts";
 import type { Link } from "./link.ts";
@@ -41,8 +43,11 @@ const AGAIN_AT_MOST_MS = 1000;
 const SPLIT_AFTER = 5;
 /** Refused this often without a single success, some 5 s, the messages go back for another instance. */
 const GIVE_BACK_AFTER = 8;
-/** How long this instance then takes nothing. */
+/** They also go back when the store was out of reach for so long: runs whose reports wait here count as silent. */
+const OUT_OF_REACH_MS = 4000;
+/** How long this instance then takes nothing, doubling each time. */
 const REST_MS = 2000;
+const REST_AT_MOST_MS = 30_000;
 
 /** A message and how many of its items are not settled. */
 interface Origin {
@@ -63,6 +68,10 @@ export class ItemReceiver<T> {
   #pending: Item<T>[] = [];
   #handling: Promise<void> | null = null;
   #failures = 0;
+  /** Monotonic moment since which the store is out of reach; null when it was not at the last try. */
+  #outOfReachSince: number | null = null;
+  /** How often everything went back since the last success. */
+  #rests = 0;
   #cancelAgain: (() => void) | null = null;
   readonly #delays = new Set<() => void>();
   #isStopping = false;
@@ -78,8 +87,7 @@ export class ItemReceiver<T> {
         await topology.declareDurable(channel, queue);
         const settlement = new Settlement(channel);
         this.#settlement = settlement;
-        await channel.prefetch(prefetch);
-        await this.#consume(channel, settlement);
+        await this.#consume(channel, settlement, prefetch);
       },
       lost: () => this.#lost(),
     });
@@ -100,7 +108,8 @@ export class ItemReceiver<T> {
     await this.#channel.close();
   }
 
-  async #consume(channel: Channel, settlement: Settlement): Promise<void> {
+  async #consume(channel: Channel, settlement: Settlement, prefetch: number): Promise<void> {
+    await channel.prefetch(prefetch);
     const { consumerTag } = await channel.consume(this.options.queue, (message) => {
       if (message === null) this.#channel.restart("the broker cancelled the consumer");
       else this.#arrived(settlement, message);
@@ -163,12 +172,16 @@ export class ItemReceiver<T> {
   }
 
   async #try(items: readonly Item<T>[]): Promise<Error | null> {
+    const triedAt = this.options.clock.mono();
     try {
       await this.options.handle(items.map((item) => item.value));
     } catch (error) {
+      this.#outOfReachSince = error instanceof Unavailable ? this.#outOfReachSince ?? triedAt : null;
       return error as Error;
     }
+    this.#outOfReachSince = null;
     for (const item of items) this.#settled(item);
+    if (this.#rests > 0) this.#takeAll();
     return null;
   }
 
@@ -202,7 +215,9 @@ export class ItemReceiver<T> {
     const live = items.filter((item) => item.origin.settlement === this.#settlement);
     this.#pending = [...live, ...this.#pending];
     if (this.#isStopping) return;
-    if (this.#failures >= GIVE_BACK_AFTER) return this.#giveBack();
+    const isOutOfReach = this.#outOfReachSince !== null &&
+      this.options.clock.mono() - this.#outOfReachSince >= OUT_OF_REACH_MS;
+    if (this.#failures >= GIVE_BACK_AFTER || isOutOfReach) return this.#giveBack();
     const ms = Math.min(AGAIN_MS * 2 ** Math.max(0, this.#failures - 1), AGAIN_AT_MOST_MS);
     this.#cancelAgain = this.options.clock.timer(ms, () => {
       this.#cancelAgain = null;
@@ -217,17 +232,32 @@ export class ItemReceiver<T> {
     const settlement = this.#settlement;
     if (channel === null || settlement === null) return;
     log.warn(`Cannot handle ${kind}, giving them back for another instance`);
+    const restMs = Math.min(REST_MS * 2 ** this.#rests, REST_AT_MOST_MS);
+    this.#rests += 1;
     this.#failures = 0;
+    this.#outOfReachSince = null;
     channel.cancel(this.#consumerTag).catch((error) => this.#channel.restart(messageOf(error)));
     for (const origin of new Set(this.#pending.splice(0).map((item) => item.origin))) {
       settlement.requeue(origin.incoming.fields.deliveryTag);
     }
-    this.#cancelAgain = clock.timer(REST_MS, () => {
+    this.#cancelAgain = clock.timer(restMs, () => {
       this.#cancelAgain = null;
       this.#next();
       if (this.#settlement !== settlement || this.#isStopping) return;
-      this.#consume(channel, settlement).catch((error) => this.#channel.restart(messageOf(error)));
+      this.#consume(channel, settlement, 1).catch((error) => this.#channel.restart(messageOf(error)));
     });
+  }
+
+  /** As many messages as before the store was away. */
+  #takeAll(): void {
+    this.#rests = 0;
+    const { channel } = this.#channel;
+    const settlement = this.#settlement;
+    if (channel === null || settlement === null || this.#isStopping) return;
+    Promise.all([
+      channel.cancel(this.#consumerTag),
+      this.#consume(channel, settlement, this.options.prefetch),
+    ]).catch((error) => this.#channel.restart(messageOf(error)));
   }
 
   #settled(item: Item<T>): void {

@@ -1,9 +1,11 @@
 /** The RabbitMQ adapters while their broker is stopped, killed, frozen, short of memory, and fed with nonsense. */
 import { assert, assertEquals } from "@std/assert";
+import { delay } from "@std/async";
 import { Buffer } from "node:buffer";
 import { connect } from "amqplib";
 import type { JobMessage, Report } from "../../actors/domain/message.ts";
 import type { Delivery } from "../../actors/ports/queue.ts";
+import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { systemClock, systemRandom } from "../../infra/clock.ts";
 import { openRabbit } from "../../infra/rabbitmq/rabbit.ts";
 import { Inbox } from "../contract/inbox.ts";
@@ -21,6 +23,8 @@ import { RabbitmqServer } from "../support/rabbitmq_server.ts";
 const SAMPLE = { jobType: "SampleJob", routingPattern: "sample.*" };
 /** Longer than this means never. */
 const NEVER_MS = 60_000;
+/** As long as the first call waits for a store that does not answer, about. */
+const NO_ANSWER_MS = 4500;
 
 const noBroker = await whyNoBroker();
 
@@ -358,6 +362,50 @@ shared(
     assertEquals([away.state().parked, well.state().parked], [0, 0]);
     await first.stop();
     await second.stop();
+    await away.close();
+    await well.close();
+  },
+);
+
+shared(
+  "an instance whose store does not answer gives reports to another after one try, and then holds one at a time until it answers",
+  async (prefix) => {
+    const away = await openTestRabbit({ prefix, instanceId: "api-1" });
+    const well = await openTestRabbit({ prefix, instanceId: "api-2" });
+    const nothing = { lines: () => Promise.resolve(), progress: () => Promise.resolve() };
+    const held: number[] = [];
+    let isAway = true;
+    let taken = 0;
+    const first = await away.reports.receive({
+      ...nothing,
+      reports: async (items) => {
+        if (!isAway) {
+          taken += items.length;
+          return;
+        }
+        held.push(items.length);
+        await delay(NO_ANSWER_MS);
+        throw new Unavailable("no answer");
+      },
+    });
+    await Promise.all([1, 2, 3].map((token) => away.reports.sendReports([report(token)])));
+    await until(() => held.length === 1, "it has them");
+    const recorded = new Inbox<Report>();
+    const second = await well.reports.receive({
+      ...nothing,
+      reports: (items) => Promise.resolve(recorded.push(items)),
+    });
+    assertEquals((await recorded.take(3)).map((one) => one.token).sort(), [1, 2, 3]);
+    assertEquals(held.length, 1, "it tried once");
+    await second.stop();
+
+    // One after another, so that each is a message of its own.
+    for (const token of [4, 5, 6]) await well.reports.sendReports([report(token)]);
+    await until(() => held.length === 2, "it tries again after a rest");
+    assertEquals(held[1], 1);
+    isAway = false;
+    await until(() => taken === 3, "it takes them all");
+    await first.stop();
     await away.close();
     await well.close();
   },
