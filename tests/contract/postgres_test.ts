@@ -2,6 +2,7 @@
 import { openPostgresStore } from "../../infra/postgres/store.ts";
 import { KeptLog } from "../support/quiet.ts";
 import { serverTest, temporaryDatabase, whyMissing } from "../support/servers.ts";
+import { attemptsContract } from "./attempts_contract.ts";
 import { historyContract, lineStoreContract } from "./history_contract.ts";
 import { jobStoreContract } from "./job_store_contract.ts";
 import { ledgerContract } from "./ledger_contract.ts";
@@ -38,6 +39,7 @@ if (whyMissing("postgres") === null) {
   outcomesContract("postgres", postgresStore);
   historyContract("postgres", postgresStore);
   lineStoreContract("postgres", postgresStore);
+  attemptsContract("postgres", postgresStore);
 } else {
   serverTest(["postgres"], "postgres: every contract of the store", () => {});
 }

@@ -7,10 +7,15 @@ import type { Adapters } from "../../infra/adapters.ts";
 
 /** Deliveries and news travel through a server and back within this time, as a rule. */
 const QUIET_MS = 12;
+/** What was handed to the broker comes out again, if anybody may have it; on a busy machine within this time. */
+const ON_ITS_WAY_MS = 250;
+/** Calls after which something is to come. */
+const SENDS = new Set(["publish", "sendReports", "sendLines"]);
 
 export class Activity {
   #underWay = 0;
   #lastAt = 0;
+  #expectedUntil = 0;
 
   /** The same adapters, with their calls and what they call back counted. */
   watch(adapters: Adapters): Adapters {
@@ -38,7 +43,10 @@ export class Activity {
   }
 
   async quiet(): Promise<void> {
-    while (this.#underWay > 0 || performance.now() - this.#lastAt < QUIET_MS) await delay(2);
+    const isBusy = () =>
+      this.#underWay > 0 || performance.now() - this.#lastAt < QUIET_MS ||
+      performance.now() < this.#expectedUntil;
+    while (isBusy()) await delay(2);
   }
 
   #count<T extends object>(port: T): T {
@@ -53,6 +61,7 @@ export class Activity {
           return answer.finally(() => {
             this.#underWay -= 1;
             this.#lastAt = performance.now();
+            if (SENDS.has(String(name))) this.#expectedUntil = this.#lastAt + ON_ITS_WAY_MS;
           });
         };
       },
@@ -64,6 +73,7 @@ export class Activity {
     if (typeof argument === "function") {
       return (...args: unknown[]) => {
         this.#lastAt = performance.now();
+        this.#expectedUntil = 0;
         return argument(...args);
       };
     }
