@@ -1,15 +1,9 @@
 /**
- * What the tracker writes: how attempts ended, what follows from it, and cancellations.
- *
- *   completed            → Completed
- *   failed               → Queued after a back-off while tries are left, else Failed; Cancelled when that was asked
- *   timedOut             → TimedOut, for good: a run that was too slow once will be too slow again
- *   cancelled            → Cancelled
- *   handedBack           → Queued at once, uncounted; Cancelled when that was asked
- *   lost (by the reaper) → Queued at once, uncounted; Failed as `suspect` the third time
+ * What the tracker writes: how attempts ended, what follows from it (`actors/domain/aftermath.ts`), and cancellations.
  *
  * A report whose token is not the newest of a running attempt changes nothing and is kept as evidence.
  */
+import { afterLoss, type Aftermath, afterReport, cancelReason } from "../../actors/domain/aftermath.ts";
 import type { Report } from "../../actors/domain/message.ts";
 import {
   type CancelRequest,
@@ -17,7 +11,6 @@ import {
   type OccurrenceStatus,
   statusOf,
 } from "../../actors/domain/occurrence.ts";
-import { backoffMs, MAX_RETRY_DELAY_SECONDS } from "../../actors/domain/retry.ts";
 import type { ProgressReport } from "../../actors/ports/queue.ts";
 import type {
   CancelAnswer,
@@ -34,9 +27,6 @@ import type { GroupCommit } from "./group_commit.ts";
 import { type JobHold, PUBLISHED_WITHIN_MS } from "./job_hold.ts";
 import type { OccurrenceRows, Standing } from "./occurrence_rows.ts";
 import type { Triggers } from "./triggers.ts";
-
-/** An attempt that was lost this often takes its workers down, as it seems: it is not run again. */
-export const LOST_AT_MOST = 3;
 
 const GOLDEN_RATIO = 0.618033988749895;
 
@@ -125,99 +115,21 @@ export class EmbeddedOutcomes implements Outcomes {
   }
 
   #apply(one: Standing, report: Report, effects: Effects): void {
-    const { outcome, endedAt, durationMs } = report;
-    const finish = (
-      to: OccurrenceStatus,
-      reason: string | null,
-      rest?: { error?: string; result?: string | null },
-    ) => {
-      this.rows.finish(one, to, {
-        endedAt,
-        durationMs,
-        reason,
-        error: rest?.error ?? null,
-        result: rest?.result ?? null,
-      });
-      effects.ended(one, to, reason);
-    };
-    switch (outcome.kind) {
-      case "completed":
-        return finish("Completed", null, { result: outcome.result });
-      case "timedOut":
-        return finish(
-          "TimedOut",
-          `Ran longer than its limit of ${outcome.limitMs / 1000} s (${outcome.rung})`,
-        );
-      case "cancelled":
-        return finish(
-          "Cancelled",
-          one.cancel === null ? `Cancelled by its worker ${report.workerId}` : cancelReason(one.cancel),
-        );
-      case "handedBack": {
-        if (one.cancel !== null) return finish("Cancelled", cancelReason(one.cancel));
-        const reason = `Handed back by ${report.workerId} (${outcome.why}); it does not count as an attempt`;
-        this.rows.requeue(
-          one,
-          { endedAt, durationMs, outcome: "handedBack", error: null, reason, counts: false },
-          { readyAt: effects.now, nextActionAt: effects.now + PUBLISHED_WITHIN_MS, lost: one.lost },
-        );
-        effects.requeuedAtOnce(one, one.attempt - 1, reason);
-        return;
-      }
-      case "failed": {
-        const error = JSON.stringify(outcome.error);
-        const what = `Attempt ${one.attempt} of ${one.terms.maxAttempts} failed (${outcome.error.name}: ` +
-          `${firstLine(outcome.error.message)})`;
-        if (one.cancel !== null) return finish("Cancelled", cancelReason(one.cancel), { error });
-        if (outcome.permanent) return finish("Failed", `${what}; it asked not to be tried again`, { error });
-        if (one.attempt >= one.terms.maxAttempts) return finish("Failed", what, { error });
-        const readyAt = effects.now + (outcome.retryAfterMs ?? backoffMs(
-          {
-            baseRetryDelaySeconds: one.terms.baseRetryDelaySeconds,
-            maxRetryDelaySeconds: MAX_RETRY_DELAY_SECONDS,
-          },
-          one.attempt,
-          effects.nextJitter(),
-        ));
-        const reason = `${what}; the next one is due at ${new Date(readyAt).toISOString()}`;
-        this.rows.requeue(
-          one,
-          { endedAt, durationMs, outcome: "failed", error, reason, counts: true },
-          { readyAt, nextActionAt: readyAt, lost: one.lost },
-        );
-        effects.requeuedLater(one, readyAt, reason);
-        return;
-      }
-      default:
-        return outcome satisfies never;
-    }
+    const { endedAt, durationMs } = report;
+    const attempt = { ...one.terms, attempt: one.attempt, cancel: one.cancel };
+    const after = afterReport(attempt, report, effects.now, () => effects.nextJitter());
+    if (after.kind === "ends") effects.finish(one, after, { endedAt, durationMs });
+    else effects.requeue(one, after, { endedAt, durationMs, lost: one.lost });
   }
 
   #applyLost(one: Standing, instanceId: string, effects: Effects): void {
-    const { now } = effects;
-    const times = one.lost + 1;
-    const past = { endedAt: now, durationMs: null, outcome: "lost", error: null, counts: false } as const;
-    const what = `The worker instance ${instanceId} went silent while it ran this`;
-    const end = { endedAt: now, durationMs: null, error: null, result: null };
-    if (one.cancel !== null) {
-      const reason = cancelReason(one.cancel);
-      this.rows.keepAttempt(one, { ...past, reason: what });
-      this.rows.finish(one, "Cancelled", { ...end, reason });
-      effects.ended(one, "Cancelled", reason);
-    } else if (times >= LOST_AT_MOST) {
-      const reason = `suspect: ${what}, for the ${times}rd time`;
-      this.rows.keepAttempt(one, { ...past, reason: what });
-      this.rows.finish(one, "Failed", { ...end, reason });
-      effects.ended(one, "Failed", reason);
-    } else {
-      const reason = `${what}; it runs again and does not count as an attempt`;
-      this.rows.requeue(one, { ...past, reason }, {
-        readyAt: now,
-        nextActionAt: now + PUBLISHED_WITHIN_MS,
-        lost: times,
-      });
-      effects.requeuedAtOnce(one, one.attempt - 1, reason);
-    }
+    const end = { endedAt: effects.now, durationMs: null };
+    const after = afterLoss(one, instanceId, one.lost);
+    if (after.kind === "ends") {
+      const past = { ...end, outcome: "lost", error: null, counts: false, reason: after.what } as const;
+      this.rows.keepAttempt(one, past);
+      effects.finish(one, after, end);
+    } else effects.requeue(one, after, { ...end, lost: one.lost + 1 });
   }
 
   /** A repetition of what was applied already is no evidence of anything. */
@@ -226,6 +138,11 @@ export class EmbeddedOutcomes implements Outcomes {
     if (one !== null && this.#isKnownEnd.row(one.seq, token, endedAt) !== undefined) return;
     this.#keepLate.execute(occurrenceId, token, endedAt, now, JSON.stringify(report));
   }
+}
+
+interface AttemptEnd {
+  readonly endedAt: number;
+  readonly durationMs: number | null;
 }
 
 /** Gathers what a transaction brought about. */
@@ -253,14 +170,27 @@ class Effects {
     this.#change(one, to, one.attempt, reason);
   }
 
-  requeuedAtOnce(one: Standing, attempt: number, reason: string): void {
-    this.#released.push(this.parts.rows.message(one));
-    this.#change(one, "Queued", attempt, reason);
+  finish(one: Standing, after: Extract<Aftermath, { kind: "ends" }>, end: AttemptEnd): void {
+    const { status, reason, error, result } = after;
+    this.parts.rows.finish(one, status, { ...end, reason, error, result });
+    this.ended(one, status, reason);
   }
 
-  requeuedLater(one: Standing, readyAt: number, reason: string): void {
-    this.#nextRetryAt = Math.min(this.#nextRetryAt ?? readyAt, readyAt);
-    this.#change(one, "Queued", one.attempt, reason);
+  /** The attempt moves to the past ones, and the occurrence is queued again. */
+  requeue(
+    one: Standing,
+    after: Extract<Aftermath, { kind: "again" }>,
+    { lost, ...end }: AttemptEnd & { readonly lost: number },
+  ): void {
+    const { readyAt, counts, outcome, reason, error } = after;
+    this.parts.rows.requeue(one, { ...end, outcome, error, reason, counts }, {
+      readyAt: readyAt ?? this.now,
+      nextActionAt: readyAt ?? this.now + PUBLISHED_WITHIN_MS,
+      lost,
+    });
+    if (readyAt === null) this.#released.push(this.parts.rows.message(one));
+    else this.#nextRetryAt = Math.min(this.#nextRetryAt ?? readyAt, readyAt);
+    this.#change(one, "Queued", counts ? one.attempt : one.attempt - 1, reason);
   }
 
   answer(): RecordAnswer {
@@ -281,13 +211,4 @@ class Effects {
     const { id: occurrenceId, scheduledFor } = one;
     this.#changed.push({ occurrenceId, jobId, jobType, status, attempt, scheduledFor, reason });
   }
-}
-
-function cancelReason(request: CancelRequest): string {
-  return `Cancelled by ${request.by}: ${request.reason}`;
-}
-
-function firstLine(text: string): string {
-  const line = text.split("\n", 1)[0] ?? "";
-  return line.length > 200 ? line.slice(0, 200) + "…" : line;
 }

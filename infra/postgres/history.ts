@@ -4,12 +4,11 @@ import {
   type ErrorReport,
   isFinal,
   type Occurrence,
-  type OccurrenceStatus,
   ORIGINS,
-  type StateChange,
   statusNumber,
   statusOf,
 } from "../../actors/domain/occurrence.ts";
+import { attemptsOf, changesOf, type PastAttempt } from "../../actors/domain/state_changes.ts";
 import type { VerdictRange } from "../../actors/domain/verdict.ts";
 import type {
   History,
@@ -43,13 +42,6 @@ interface Bounds {
   readonly keyTime: number;
   readonly keySeq: number;
   readonly count: number;
-}
-
-/** The rows of these that are not the newest attempt. */
-interface PastAttempt {
-  readonly attempt: Attempt;
-  readonly endedAt: number;
-  readonly reason: string | null;
 }
 
 /** What rows refer to. */
@@ -113,12 +105,10 @@ export class PostgresHistory implements History {
       const of = names.terms.get(Number(row[2]));
       const jobData = asText(row[22]) ?? (of === undefined ? "{}" : payloads.get(of.payload) ?? "{}");
       const occurrence = occurrenceOf(row, names, jobData);
-      const newest = newestAttempt(occurrence, row);
-      const isPast = newest === null || past.some((one) => one.attempt.token === newest.token);
       return {
         occurrence,
-        attempts: [...past.map((one) => one.attempt), ...(isPast ? [] : [newest])],
-        changes: changesOf(occurrence, past, row),
+        attempts: attemptsOf(occurrence, past, readProgress(row[19], row[20])),
+        changes: changesOf(occurrence, past, asText(row[17])),
         blockedBy: asText(row[21]),
       };
     });
@@ -267,60 +257,6 @@ function pastAttemptOf(row: Row, instance: Instance | undefined): PastAttempt {
       progress: readProgress(row[9], row[10]),
     },
   };
-}
-
-const OUTCOMES: Readonly<Partial<Record<OccurrenceStatus, string>>> = {
-  Completed: "completed",
-  Failed: "failed",
-  Cancelled: "cancelled",
-  TimedOut: "timedOut",
-};
-
-/** The attempt that the occurrence's own row tells of. */
-function newestAttempt(one: Occurrence, row: Row): Attempt | null {
-  if (one.startedAt === null || one.workerId === null || one.instanceId === null) return null;
-  return {
-    token: one.token,
-    number: one.attempt,
-    workerId: one.workerId,
-    instanceId: one.instanceId,
-    claimedAt: one.startedAt,
-    endedAt: one.endedAt,
-    durationMs: one.durationMs,
-    outcome: OUTCOMES[one.status] ?? null,
-    error: one.error,
-    progress: readProgress(row[19], row[20]),
-  };
-}
-
-/** Creation, each attempt and the end tell every change of state; so none is stored. */
-function changesOf(one: Occurrence, past: readonly PastAttempt[], row: Row): readonly StateChange[] {
-  const isSkipped = one.status === "Skipped";
-  const changes: StateChange[] = [{
-    at: one.createdAt,
-    from: null,
-    to: isSkipped ? "Skipped" : "Queued",
-    token: 0,
-    reason: isSkipped ? one.reason : asText(row[17]),
-  }];
-  if (isSkipped) return changes;
-  const isOver = isFinal(one.status);
-  let status: OccurrenceStatus = "Queued";
-  const step = (at: number, to: OccurrenceStatus, token: number, reason: string | null) => {
-    changes.push({ at, from: status, to, token, reason });
-    status = to;
-  };
-  for (const { attempt, endedAt, reason } of past) {
-    step(attempt.claimedAt, "Running", attempt.token, null);
-    const endedAll = isOver && attempt.token === one.token && one.endedAt === endedAt;
-    if (!endedAll) step(endedAt, "Queued", attempt.token, reason);
-  }
-  const newestIsPast = past.at(-1)?.attempt.token === one.token;
-  if (one.token > 0 && !newestIsPast && one.startedAt !== null) {
-    step(one.startedAt, "Running", one.token, null);
-  }
-  if (isOver) step(one.endedAt ?? one.createdAt, one.status, one.token, one.reason);
-  return changes;
 }
 
 /** Merges walks that are each in order, and keeps the first `count`. */
