@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes what compose.yaml names under `secrets:`: one password for each server, the addresses that hold them, and the
-# API's token. A secret that is there already stays; delete it to have a new one. Needs nothing but a shell.
+# Makes what compose.yaml names under `secrets:`: a password for each user of a server, the addresses that hold them,
+# and the API's token. A secret that is there already stays; delete it to have a new one. Needs nothing but a shell.
 #
 #   sh infra/deploy/make_secrets.sh [folder]           default: .secrets, which git ignores
 #
@@ -29,7 +29,8 @@ keep() {
   mv -f "$folder/$1.new" "$folder/$1"
 }
 
-for name in api_token postgres_admin_password postgres_password redis_password rabbitmq_password; do
+for name in api_token postgres_admin_password postgres_password postgres_worker_password redis_password \
+  rabbitmq_password; do
   if [ ! -s "$folder/$name" ]; then
     random | keep "$name"
     echo "made $folder/$name"
@@ -42,6 +43,8 @@ read_secret() {
 }
 
 printf 'postgres://milvaion:%s@postgres:5432/milvaion\n' "$(read_secret postgres_password)" | keep database_url
+printf 'postgres://milvaion_worker:%s@postgres:5432/milvaion\n' "$(read_secret postgres_worker_password)" |
+  keep worker_database_url
 printf 'redis://milvaion:%s@redis:6379/0\n' "$(read_secret redis_password)" | keep redis_url
 printf 'amqp://milvaion:%s@rabbitmq:5672/milvaion\n' "$(read_secret rabbitmq_password)" | keep amqp_url
 

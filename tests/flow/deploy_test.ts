@@ -1,5 +1,6 @@
 /** What compose.yaml, the Dockerfile, the secrets and the program promise each other. No engine runs here. */
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { parseCommandLine } from "../../infra/command_line.ts";
 import { loadConfig } from "../../infra/config.ts";
 import { environmentOf, readComposeFile, withDefaults } from "../support/compose_file.ts";
 import { shell } from "../support/processes.ts";
@@ -39,8 +40,31 @@ async function contents(folder: string): Promise<Map<string, string>> {
   return found;
 }
 
-Deno.test("compose.yaml has the API, the balancer, three pools and three servers, and nothing else", () => {
-  assertEquals([...compose.services.keys()], ["milvaion-api", "nginx", ...WORKERS, ...SERVERS]);
+/** Names of the secret files that a service is given. */
+function secretsOf(text: string): readonly string[] {
+  return /secrets: \[(.*)\]/.exec(text)?.[1]?.split(", ") ?? [];
+}
+
+/** What the program makes of a service's variables and secret files, warnings included. */
+async function configOf(text: string, folder: string, extra: Readonly<Record<string, string>> = {}) {
+  const loaded = await loadConfig({
+    file: null,
+    env: { ...environmentOf(text), ...extra },
+    flags: [],
+    machine: { cores: 2 },
+    readTextFile(path) {
+      const secret = path.replace("/run/secrets/", "");
+      assert(secretsOf(text).includes(secret), `it is given ${secret}`);
+      return Deno.readTextFile(`${folder}/${secret}`);
+    },
+  });
+  assert(loaded.ok, JSON.stringify(loaded));
+  assertEquals(loaded.warnings, []);
+  return loaded.config;
+}
+
+Deno.test("compose.yaml has the schema's step, the API, the balancer, three pools, three servers, and nothing else", () => {
+  assertEquals([...compose.services.keys()], ["migrate", "milvaion-api", "nginx", ...WORKERS, ...SERVERS]);
 });
 
 Deno.test("what is scaled has no fixed name and no port of its own; only nginx is published", () => {
@@ -50,13 +74,15 @@ Deno.test("what is scaled has no fixed name and no port of its own; only nginx i
   }
 });
 
-Deno.test("every service drops all privileges, restarts, and says when it is healthy", () => {
+Deno.test("every service drops all privileges; what stays restarts, and says when it is healthy", () => {
   for (const [name, text] of compose.services) {
     assertMatch(text, /cap_drop: \[ALL\]/, name);
     assertMatch(text, /no-new-privileges:true/, name);
-    assertMatch(text, /restart: unless-stopped/, name);
-    assertMatch(text, /healthcheck:/, name);
-    if (!["milvaion-api", ...WORKERS].includes(name)) assertMatch(text, /^ {4}user: /m, name);
+    if (name !== "migrate") {
+      assertMatch(text, /restart: unless-stopped/, name);
+      assertMatch(text, /healthcheck:/, name);
+    }
+    if (!["migrate", "milvaion-api", ...WORKERS].includes(name)) assertMatch(text, /^ {4}user: /m, name);
     if (name !== "rabbitmq") assertMatch(text, /read_only: true/, name);
   }
   assertEquals(dockerfile.match(/^HEALTHCHECK /gm)?.length, 2);
@@ -68,21 +94,11 @@ Deno.test("the program accepts what compose.yaml tells each service, without a w
     for (const name of ["milvaion-api", ...WORKERS]) {
       const isApi = name === "milvaion-api";
       const text = service(name);
-      const env = { ...environmentOf(text), ...(isApi ? { HOST: "0.0.0.0", PORT: "5000" } : {}) };
-      const loaded = await loadConfig({
-        file: null,
-        env,
-        flags: [],
-        machine: { cores: 2 },
-        readTextFile(path) {
-          const secret = path.replace("/run/secrets/", "");
-          assert(new RegExp(`secrets: \\[.*\\b${secret}\\b`).test(text), `${name} is given ${secret}`);
-          return Deno.readTextFile(`${folder}/${secret}`);
-        },
-      });
-      assert(loaded.ok, JSON.stringify(loaded));
-      assertEquals(loaded.warnings, [], name);
-      const { MilvaionConfig, Worker } = loaded.config;
+      const { MilvaionConfig, Worker } = await configOf(
+        text,
+        folder,
+        isApi ? { HOST: "0.0.0.0", PORT: "5000" } : {},
+      );
       for (const { Url } of [MilvaionConfig.Postgres, MilvaionConfig.Redis, MilvaionConfig.RabbitMQ]) {
         assert(SERVERS.includes(new URL(Url ?? "").hostname), "each address names a service");
       }
@@ -95,12 +111,57 @@ Deno.test("the program accepts what compose.yaml tells each service, without a w
   });
 });
 
+Deno.test("workers never see the address of the database's owner; what they have is a role of their own", async () => {
+  await withSecrets(async (folder) => {
+    const urlOf = async (name: string) => {
+      const { MilvaionConfig } = await configOf(service(name), folder);
+      return new URL(MilvaionConfig.Postgres.Url ?? "");
+    };
+    const owner = await urlOf("milvaion-api");
+    assertEquals(owner.username, "milvaion");
+    for (const name of WORKERS) {
+      const worker = await urlOf(name);
+      assertEquals([worker.username, worker.host, worker.pathname], [
+        "milvaion_worker",
+        owner.host,
+        owner.pathname,
+      ]);
+      assertNotEquals(worker.password, owner.password);
+      assertEquals(secretsOf(service(name)), ["worker_database_url", "redis_url", "amqp_url"]);
+    }
+  });
+});
+
+Deno.test("the owner makes the schema and lets the workers' role claim, before an instance starts", async () => {
+  await withSecrets(async (folder) => {
+    const text = service("migrate");
+    const [, command = ""] = /command: \[(.*)\]/.exec(text) ?? [];
+    assertEquals(parseCommandLine(command.split(", ")), {
+      ok: true,
+      command: {
+        name: "migrate",
+        config: { flags: [] },
+        dryRun: false,
+        from: null,
+        workerRole: "milvaion_worker",
+      },
+    });
+    assertMatch(text, /^ {4}restart: "no"\n/m, "it ends, and that is no fault");
+    assertEquals(secretsOf(text), ["database_url"], "one secret is all it needs");
+    const { MilvaionConfig } = await configOf(text, folder);
+    assertEquals(new URL(MilvaionConfig.Postgres.Url ?? "").username, "milvaion");
+  });
+  for (const name of ["milvaion-api", ...WORKERS]) {
+    assertMatch(service(name), /migrate: \{ condition: service_completed_successfully \}/, name);
+  }
+});
+
 Deno.test("make_secrets.sh makes each secret that compose.yaml names, in a folder that others cannot enter", async () => {
   await withSecrets(async (folder) => {
     const named = [...compose.text.matchAll(/file: \$\{MILVAION_SECRETS_DIR:-\.\/\.secrets\}\/(\w+)$/gm)];
     const there = await contents(folder);
     for (const [, name = ""] of named) assert((there.get(name) ?? "").length > 20, name);
-    assertEquals(named.length, 8);
+    assertEquals(named.length, 10);
     assertEquals(((await Deno.stat(folder)).mode ?? 0) & 0o777, 0o700);
     const isIgnored = (await Deno.readTextFile(new URL(".gitignore", ROOT))).includes(".secrets/");
     assert(isIgnored, "git ignores them");
