@@ -22,6 +22,7 @@ import {
   type RunOutcome,
   STOP,
 } from "./runtime/actor.ts";
+import { KEPT_FOR_KILLING } from "./heartbeat.ts";
 import { jobActor, type JobActorMessage, type JobDeps } from "./job.ts";
 import type { Lanes } from "./lanes.ts";
 
@@ -335,6 +336,7 @@ export function consumerActor(
         token: answer.token,
         attempt: answer.attempt,
         leaseFrom,
+        startBefore: leaseFrom + leaseMs * (1 - KEPT_FOR_KILLING),
         timeoutMs: limit === null ? null : limit * 1000,
         onLaneFree: (durationMs) => context.inject({ type: "laneFree", durationMs }),
       }),

@@ -92,7 +92,7 @@ interface State {
 }
 
 /** The last third of a lease is kept for ending user code, kill ladder included (reliability I10). */
-const KEPT_FOR_KILLING = 1 / 3;
+export const KEPT_FOR_KILLING = 1 / 3;
 const RENEW_AGAIN_MS = 1000;
 const WATCH_EVERY_AT_MOST_MS = 1000;
 const ANNOUNCE_CHANGE_AFTER_MS = 1000;

@@ -4,6 +4,7 @@
  *   running ──ended──► reporting ──confirmed──► acknowledged, gone
  *                          └─ refused: again with a growing pause, for as long as it takes
  *
+ * A grant that comes when little is left of its lease is handed back without a run.
  * The lane is free as soon as user code has ended; the message is acknowledged only when the report is safe.
  */
 import type { JobMessage, Outcome, Report } from "./domain/message.ts";
@@ -45,6 +46,8 @@ export interface GrantedAttempt {
   readonly attempt: number;
   /** Monotonic moment at which the claim was asked for: the lease counts from here. */
   readonly leaseFrom: number;
+  /** Monotonic moment from which on user code must not begin: the grant has come too late for its lease. */
+  readonly startBefore: number;
   readonly timeoutMs: number | null;
   /** User code has ended: the lane is free. */
   readonly onLaneFree: (durationMs: number) => void;
@@ -72,6 +75,11 @@ export function jobActor(
     kind: "job",
 
     start(context) {
+      if (deps.clock.mono() >= granted.startBefore) {
+        granted.onLaneFree(0);
+        const report = reportOf({ kind: "handedBack", why: "lease-lost" }, deps.clock.now(), 0);
+        return send({ running: null, startedAt: report.startedAt, report, failures: 0 }, context);
+      }
       deps.heartbeat.tell({
         type: "attemptStarted",
         attempt: { ...identity, jobType: message.jobType },
@@ -118,16 +126,7 @@ export function jobActor(
           granted.onLaneFree(received.durationMs);
           deps.meter.count("attempts_ended_total", 1, { outcome: received.outcome.kind });
           deps.meter.observe("attempt_duration_seconds", received.durationMs / 1000);
-          const report: Report = {
-            ...identity,
-            jobId: message.jobId,
-            workerId: deps.workerId,
-            instanceId: deps.instanceId,
-            startedAt: state.startedAt,
-            endedAt: state.startedAt + Math.round(received.durationMs),
-            durationMs: Math.round(received.durationMs),
-            outcome: received.outcome,
-          };
+          const report = reportOf(received.outcome, state.startedAt, Math.round(received.durationMs));
           return send({ ...state, running: null, report }, context);
         }
         case "reportAgain":
@@ -160,6 +159,19 @@ export function jobActor(
       return state;
     },
   };
+
+  function reportOf(outcome: Outcome, startedAt: number, durationMs: number): Report {
+    return {
+      ...identity,
+      jobId: message.jobId,
+      workerId: deps.workerId,
+      instanceId: deps.instanceId,
+      startedAt,
+      endedAt: startedAt + durationMs,
+      durationMs,
+      outcome,
+    };
+  }
 
   function send(state: State, context: { run: RunReport }): State {
     const { report } = state;
