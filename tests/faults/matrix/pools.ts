@@ -9,6 +9,8 @@ import { serverTest } from "../../support/servers.ts";
 import { needsOf, TestServers } from "../../support/test_servers.ts";
 
 const LANES = 4;
+/** Longer than this test waits for anything. */
+const FOR_EVER_SECONDS = 3600;
 
 serverTest(
   needsOf(),
@@ -35,11 +37,12 @@ serverTest(
       jobType: "LongRunningJob",
       triggerOnly: true,
       concurrentExecutionPolicy: "Allow",
-      jobData: { seconds: 20 },
+      jobData: { seconds: FOR_EVER_SECONDS },
     });
-    for (let lane = 0; lane < LANES; lane += 1) {
-      await cluster.request("POST", `/api/v1/jobs/${filler}/trigger`, { reason: "fill" });
-    }
+    const fillers = await Promise.all(Array.from({ length: LANES }, async () => {
+      const { body } = await cluster.request("POST", `/api/v1/jobs/${filler}/trigger`, { reason: "fill" });
+      return String(body.occurrenceId);
+    }));
     await until(async () => {
       const { body } = await cluster.request("GET", "/api/v1/occurrences?status=Running&limit=50");
       return body.items.filter(({ jobType }: { jobType: string }) => jobType === "LongRunningJob").length ===
@@ -95,6 +98,7 @@ serverTest(
       );
       assert(pid !== undefined && (await other.hosts()).includes(pid), "the pinned job runs in its pool");
     }
+    for (const id of fillers) await cluster.request("POST", `/api/v1/occurrences/${id}/cancel`, {});
     await drained(cluster);
     const { body } = await cluster.request("GET", `/api/v1/occurrences?jobId=${pinned}&limit=50`);
     for (const { workerId } of body.items) assertEquals(workerId, "other");
