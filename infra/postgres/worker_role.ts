@@ -2,7 +2,8 @@
  * The role of workers that reach the database: it may claim and renew, and see nothing that a claim does not need; no
  * job, no job data, no result. The statements of `attempts.ts` are all it can do.
  */
-import { type ConnectionOptions, Database, openingFault } from "./database.ts";
+import { type ConnectionOptions, Database, openingFault, type Session } from "./database.ts";
+import { PostgresError } from "./fault.ts";
 import { quoteName } from "./migration.ts";
 
 /** What a claim or a renewal reads of an occurrence. */
@@ -36,8 +37,11 @@ const WRITTEN = [
   "progress_total",
 ];
 
+/** Where the tables are unless said otherwise. */
+const USUAL_SCHEMA = "public";
+
 /** The statements that give a role the right to claim and renew. `schema` holds the tables. */
-export function workerGrants(role: string, schema = "public"): readonly string[] {
+export function workerGrants(role: string, schema = USUAL_SCHEMA): readonly string[] {
   const to = quoteName(role);
   const within = quoteName(schema);
   return [
@@ -51,7 +55,7 @@ export function workerGrants(role: string, schema = "public"): readonly string[]
 
 /**
  * Gives an existing role the right to claim and renew, or only says what that would do. Gives a sentence for people.
- * Throws `PostgresError`.
+ * Throws `PostgresError`, also when who connects does not own the tables.
  */
 export async function grantWorker(
   options: ConnectionOptions,
@@ -63,6 +67,7 @@ export async function grantWorker(
     const grants = workerGrants(role, options.schema);
     if (dryRun) return `${database.name}: would be run:\n${grants.join(";\n")};`;
     await database.transaction("grant a worker its rights", async (session) => {
+      await requireOwner(session, database.name, options.schema);
       for (const grant of grants) await session.rows(grant);
     });
     return `${database.name}: the role ${role} may claim and renew, and nothing else`;
@@ -71,4 +76,18 @@ export async function grantWorker(
   } finally {
     await database.close();
   }
+}
+
+/** PostgreSQL only warns of a grant that is not one's own to give, and gives nothing. */
+async function requireOwner(session: Session, name: string, schema = USUAL_SCHEMA): Promise<void> {
+  const [row] = await session.rows(
+    "SELECT pg_has_role(relowner, 'USAGE'), current_user::text FROM pg_class WHERE oid = to_regclass($1::text)",
+    [`${quoteName(schema)}.occurrences`],
+  );
+  if (row?.[0] === true) return;
+  throw new PostgresError(
+    "refused",
+    `${name} belongs to another role than ${row?.[1] ?? "this one"}. ` +
+      "Name in DATABASE_URL the role that migrated first: only it can grant.",
+  );
 }

@@ -293,6 +293,9 @@ serverTest(["postgres"], "postgres: a worker's role claims and renews, and sees 
     }
     await assertRejects(() => ask(url.href, "UPDATE occurrences SET result = '1'"));
     await assertRejects(() => ask(url.href, "DELETE FROM occurrences"));
+    // PostgreSQL itself would only warn, and grant nothing.
+    const refused = () => grantWorker(storeOptions(url.href), role, { dryRun: false });
+    assertMatch((await assertRejects(refused, PostgresError)).message, /only it can grant/);
     const report = { ...message, token: 1, workerId: "pool", instanceId: "one", startedAt: at, endedAt: at };
     await opened.store.outcomes.record([{ ...report, durationMs: 1, outcome: COMPLETED }], at, 0);
     assertEquals((await opened.store.history.counts()).byStatus.Completed, 1);
