@@ -6,9 +6,11 @@
  * Each change of state is one line in the log; a try that fails says nothing more.
  */
 import { type ChannelModel, connect } from "amqplib";
+import type { Writable } from "node:stream";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
 import { messageOf, pause, within } from "./deadline.ts";
+import { gatherWrites } from "./gathered_writes.ts";
 
 export interface LinkOptions {
   readonly url: string;
@@ -120,12 +122,14 @@ export class Link {
   async #connect(): Promise<ChannelModel> {
     const url = new URL(this.options.url);
     if (!url.searchParams.has("heartbeat")) url.searchParams.set("heartbeat", String(HEARTBEAT_SECONDS));
-    return await connect(url.href, {
+    const model = await connect(url.href, {
       timeout: CONNECT_MS,
       noDelay: true,
       keepAlive: true,
       clientProperties: { connection_name: `milvaion ${this.options.name}` },
     });
+    gatherWrites(streamOf(model));
+    return model;
   }
 
   /** Settles with the reason when the connection is gone. */
@@ -157,13 +161,9 @@ export class Link {
   }
 }
 
-interface Stream {
-  destroy(error?: Error): void;
-}
-
 /** amqplib has no way to end a connection without the other side's consent; its stream has. */
-function streamOf(model: ChannelModel): Stream {
-  return (model.connection as unknown as { readonly stream: Stream }).stream;
+function streamOf(model: ChannelModel): Writable {
+  return (model.connection as unknown as { readonly stream: Writable }).stream;
 }
 
 function cut(model: ChannelModel, why: Error): void {
