@@ -32,8 +32,15 @@ export async function drained(cluster: Cluster, after = "the fault"): Promise<nu
     const left = await leftUndone(cluster, dueBefore);
     if (left === 0) return Math.round(performance.now() - from);
     if (performance.now() - from > NEVER_MS) {
+      const rows = await rowsOf(
+        cluster,
+        `SELECT id, status, token, attempt, looks, next_action_at, lease_until, blocked_by, reason FROM occurrences
+         WHERE ended_at IS NULL AND scheduled_for < $1 ORDER BY scheduled_for LIMIT 5`,
+        [dueBefore],
+      );
       throw new Error(
-        `${NEVER_MS} ms after ${after}, ${left} that were due by ${dueBefore.toISOString()} are left undone`,
+        `${NEVER_MS} ms after ${after}, ${left} that were due by ${dueBefore.toISOString()} are left undone:\n` +
+          rows.map((row) => JSON.stringify(row)).join("\n"),
       );
     }
     await delay(50);

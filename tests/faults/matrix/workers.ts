@@ -141,7 +141,7 @@ faultTest(
     cluster: {
       apis: 1,
       workers: 2,
-      env: { Worker__ShutdownGraceSeconds: "2", Worker__KillGraceSeconds: "1" },
+      env: { Worker__ShutdownGraceSeconds: "20", Worker__KillGraceSeconds: "15" },
     },
     load: LIGHT,
   },
@@ -162,8 +162,10 @@ faultTest(
     const stubborn = await longRun(ground, 15_000, { isDeaf: true });
     const second = await workerOf(ground, stubborn);
     await recovers(ground, "SIGTERM twice", async () => {
-      const [, status] = await Promise.all([second.stop(), delay(1500).then(() => second.stop())]);
-      ground.figure("told twice, ended with", status.code);
+      const toldAt = performance.now();
+      const [status] = await Promise.all([second.stop(), delay(1500).then(() => second.stop())]);
+      ground.figure("told twice: ended after ms", Math.round(performance.now() - toldAt));
+      ground.figure("told twice: exit code", status.code);
     });
     await second.start();
     assertEquals((await cluster.ended(stubborn)).status, "Completed");
