@@ -1,6 +1,7 @@
 /** What happens to leaders, at length: many rounds, half-open connections, all at once. */
 import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async";
+import type { ClusterProcess } from "../../support/cluster_process.ts";
 import { until } from "../../support/program.ts";
 import { recovers, rowsOf } from "../../support/recovery.ts";
 import { faultTest, type Ground, stepsDown } from "../../support/under_load.ts";
@@ -31,6 +32,24 @@ faultTest(
   },
   // More when a candidate gave up waiting for what the frozen one held locked, and was served all the same.
   ({ figures }) => assert(figures.epochs > FREEZES),
+);
+
+faultTest(
+  "a leader frozen in the middle of a transaction is followed, and cannot commit it when it wakes",
+  { cluster: { apis: 2, workers: 1, hasProxies: true } },
+  async ({ cluster, load, figure }) => {
+    for (const round of [1, 2, 3]) {
+      const leader = await cluster.leader();
+      await cluster.nemesis.during(`leader frozen while it holds the epoch, ${round}`, async () => {
+        await frozenInTransaction(cluster, leader);
+        const from = performance.now();
+        await cluster.leaderAfter(leader);
+        figure(`followed after ms, ${round}`, Math.round(performance.now() - from));
+        await leader.resume();
+      });
+      await load.progress(20);
+    }
+  },
 );
 
 faultTest(
@@ -127,6 +146,22 @@ faultTest(
   },
   ({ figures }) => assert((figures.byStatus["Skipped"] ?? 0) > 20),
 );
+
+/** Freezes the leader at a moment at which it holds the row of the epoch, so that nobody can raise it. */
+async function frozenInTransaction(cluster: Ground["cluster"], leader: ClusterProcess): Promise<void> {
+  await until(async () => {
+    await leader.pause();
+    const [row] = await rowsOf(
+      cluster,
+      `SELECT count(*) AS count FROM pg_locks JOIN pg_stat_activity USING (pid)
+       WHERE relation = 'leadership'::regclass AND mode = 'RowShareLock'
+         AND application_name LIKE '${leader.name}.%' AND state = 'idle in transaction'`,
+    );
+    const isInside = Number(row?.["count"]) > 0;
+    if (!isInside) await leader.resume();
+    return isInside;
+  }, `${leader.name} is frozen inside a transaction`);
+}
 
 /** Rows that were committed and that nobody has marked as published or claimed. */
 async function unmarked(cluster: Ground["cluster"]): Promise<number> {
