@@ -23,6 +23,7 @@ const queueOf = (queueType: "quorum" | "classic"): QueueFactory => async ({ boun
   const { queue } = rabbit;
   return {
     queue: {
+      canPublish: () => queue.canPublish(),
       publish: (messages) => queue.publish(messages),
       consume: async (options, onDeliveries) => {
         const subscription = await queue.consume(options, onDeliveries);
