@@ -21,7 +21,7 @@ serverTest(
     const first = as("api-1");
     const second = as("api-2");
     try {
-      for (const migration of MIGRATIONS) await first.unsafe(migration);
+      for (const migration of MIGRATIONS) await first.unsafe(migration.sql);
       await installWitness(url);
       // A partition that is added later is watched as well.
       await first.unsafe(createDay(dayOf(due.getTime())));
