@@ -117,7 +117,7 @@ function watch(connections: readonly RedisConnection[], log: Log): Promise<void>
       } else if (!isReady && isConnected !== false) {
         isConnected = false;
         const reason = connections.map((one) => one.lastError).find((error) => error !== null);
-        log.warn("Redis is away; the leader works on from the store", { server, reason });
+        log.warn("Redis is away, trying again", { server, reason });
       }
     };
     for (const connection of connections) connection.onChange(onChange);
