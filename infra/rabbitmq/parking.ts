@@ -49,6 +49,7 @@ export class Parking {
       properties: {
         messageId: typeof messageId === "string" ? messageId : "unknown",
         persistent: true,
+        mandatory: true,
         headers: {
           ...harmless(headers),
           "x-reason": reason,
@@ -58,6 +59,8 @@ export class Parking {
         },
       },
     }]);
+    // Its queue was deleted: declared anew, and whoever parks tries again.
+    if (answer === "unroutable") publisher.restart("the parking queue is missing");
     if (answer !== "accepted") throw new Error(`Cannot park a message: the broker answered ${answer}`);
     this.#count += 1;
     this.#say(queue, reason);
