@@ -55,6 +55,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 const FIRST = ["Queued", "Skipped"];
 const HELD = ["Running", "Unknown"];
 const SHOWN = 5;
+/** Processes run as soon as they are woken; that they are is written down only when all of them have been. */
+const WAKING_MS = 100;
 
 export function judge(history: ClusterHistory, tolerance: Tolerance = {}): Judgement {
   const { clockMs = 50, afterFreezeMs = 200 } = tolerance;
@@ -250,7 +252,7 @@ function withoutWaking(
 ): Run {
   const isExcused = (at: number) =>
     over !== undefined && at > over &&
-    faults.some(({ isFreeze, to }) => isFreeze === true && at >= to && at <= to + afterFreezeMs);
+    faults.some(({ isFreeze, to }) => isFreeze === true && at >= to - WAKING_MS && at <= to + afterFreezeMs);
   const keep = (at: number | null | undefined) =>
     at !== null && at !== undefined && !isExcused(at) ? at : null;
   const beats = run.beats?.filter((at) => !isExcused(at)) ?? [run.start];
