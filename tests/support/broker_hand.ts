@@ -76,6 +76,19 @@ export class BrokerHand implements AsyncDisposable {
     return (await this.channel.checkQueue(queue)).messageCount;
   }
 
+  /** Asks on a channel of its own: the broker closes the one that asks for a queue that is missing. */
+  async exists(queue: string): Promise<boolean> {
+    const channel = await this.connection.createChannel();
+    channel.on("error", () => {});
+    try {
+      await channel.checkQueue(queue);
+    } catch {
+      return false;
+    }
+    await channel.close();
+    return true;
+  }
+
   /** Takes everything that waits in a queue. */
   async takeAll(queue: string): Promise<readonly Taken[]> {
     const taken: Taken[] = [];
