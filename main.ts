@@ -51,7 +51,7 @@ import { startingAnswer } from "./routes/starting.ts";
 import { workerHealth } from "./routes/worker_health.ts";
 import { runDiscovery } from "./workers/discover.ts";
 import { DiscoveryError } from "./workers/discovery.ts";
-import { runHost } from "./workers/host.ts";
+import { hostLimits, runHost } from "./workers/host.ts";
 import type { ConsumerOptions } from "./workers/job_types.ts";
 import { createPool } from "./workers/pool.ts";
 
@@ -59,6 +59,8 @@ const VERSION = "0.2.0";
 const SAMPLES = import.meta.resolve("./workers/jobs/samples/");
 /** What a clean stop may take beyond the grace of running jobs. */
 const STOP_MARGIN_MS = 3000;
+/** A busy machine keeps a process waiting for a moment: that is no reason to end what its hosts run. */
+const HOST_SILENCE_AT_LEAST_MS = 2000;
 
 type Role = "run" | "api" | "worker";
 
@@ -108,8 +110,8 @@ async function perform(command: Command): Promise<ExitCode> {
 }
 
 /** A child process of a compiled binary; `deno run` starts the modules themselves. */
-async function host([module, memoryLimit]: readonly string[]): Promise<never> {
-  return module === "discover" ? await runDiscovery() : await runHost(Number(memoryLimit ?? 0));
+async function host([module, ...limits]: readonly string[]): Promise<never> {
+  return module === "discover" ? await runDiscovery() : await runHost(hostLimits(limits));
 }
 
 /** Loads and checks the configuration before anything opens. */
@@ -502,6 +504,7 @@ function poolOptions(config: Config, log: Log) {
     ),
     killGraceMs: Worker.KillGraceSeconds * 1000,
     heapLimitMb: Worker.HeapLimitMb,
+    parentSilenceMs: Math.max(HOST_SILENCE_AT_LEAST_MS, Worker.LeaseSeconds * 1000 / 3),
     clock,
     log,
   };

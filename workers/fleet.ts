@@ -12,6 +12,8 @@ export interface FleetOptions {
   readonly clock: Clock;
   readonly heapLimitMb: number;
   readonly hostMemoryLimitMb: number;
+  /** A host that hears nothing of this process for so long ends itself, milliseconds; 0 never. */
+  readonly parentSilenceMs: number;
   /** An idle thread ends after so many milliseconds; the last one of a type lives ten times as long. */
   readonly idleMs: number;
   readonly events: ExecutorEvents;
@@ -23,6 +25,10 @@ export interface FleetOptions {
 /** Package downloads of a job file count, too. */
 const LOAD_WITHIN_MS = 60_000;
 const LAST_OF_TYPE = 10;
+/** A sign of life is sent so many times within the silence that hosts bear. */
+const SIGNS_A_SILENCE = 5;
+/** A line that means nothing: this process lives. */
+const SIGN_OF_LIFE = ".";
 
 export class Fleet {
   readonly executors = new Set<Executor>();
@@ -30,6 +36,7 @@ export class Fleet {
   #lastThread = 0;
   #stopped = false;
   #cancelSweep: (() => void) | null = null;
+  #cancelSign: (() => void) | null = null;
 
   constructor(private readonly options: FleetOptions) {}
 
@@ -73,13 +80,14 @@ export class Fleet {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelSweep?.();
+    this.#cancelSign?.();
     const all = [...this.executors];
     for (const executor of all) executor.kill();
     await Promise.all(all.map((executor) => executor.gone));
   }
 
   #startHost(type: JobType, alone: boolean): Executor {
-    const { launch, heapLimitMb, hostMemoryLimitMb, events } = this.options;
+    const { launch, heapLimitMb, hostMemoryLimitMb, parentSilenceMs, events } = this.options;
     const executor = new Executor(type.hostKey, alone, events);
     const command = launch({
       module: "host",
@@ -87,10 +95,11 @@ export class Fleet {
         ...hostFlags(type.grants, [...SOURCE_FOLDERS, type.folder]),
         `--v8-flags=--max-old-space-size=${heapLimitMb}`,
       ],
-      args: [String(hostMemoryLimitMb * 1024 * 1024)],
+      args: [String(hostMemoryLimitMb * 1024 * 1024), String(parentSilenceMs)],
     });
     executor.start((childEvents) => new Child(command, type.grants.env, childEvents));
     this.executors.add(executor);
+    this.#planSign();
     return executor;
   }
 
@@ -99,6 +108,17 @@ export class Fleet {
     const thread = executor.startThread(++this.#lastThread, type, capacity, clock.mono());
     this.#loading.set(thread, clock.timer(LOAD_WITHIN_MS, () => lateThread(thread)));
     return thread;
+  }
+
+  /** While there are hosts. */
+  #planSign(): void {
+    const { clock, parentSilenceMs } = this.options;
+    if (parentSilenceMs === 0 || this.#stopped) return;
+    this.#cancelSign ??= clock.timer(parentSilenceMs / SIGNS_A_SILENCE, () => {
+      this.#cancelSign = null;
+      for (const executor of this.executors) executor.send(SIGN_OF_LIFE);
+      if (this.executors.size > 0) this.#planSign();
+    });
   }
 
   #planSweep(): void {

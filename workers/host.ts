@@ -1,7 +1,8 @@
 /**
  * The executor host: a child process that holds Web Workers. Job code never runs in its main thread, so it always
  * hears its parent: whatever its guests do, it hands lines on, watches memory, and ends when stdin ends. So no host
- * outlives its parent, not even one whose guests spin.
+ * outlives its parent, not even one whose guests spin. A parent that is frozen cannot end what it runs before its
+ * leases do; so a host that hears nothing for a while ends itself.
  *
  * It decides nothing. The pool says which thread to start, feed, abort and terminate.
  */
@@ -30,18 +31,34 @@ interface Thread {
 const WATCH_MS = 10;
 const WATCH_AT_MOST_MS = 250;
 const MEMORY_WATCH_MS = 250;
+/** Silence is counted in so many ticks: one that was frozen together with its parent counts one, not the whole time. */
+const SILENT_TICKS = 8;
+/** How long saying why may hold up the end: the pipe to a frozen parent may be full. */
+const LAST_WORDS_MS = 100;
 
-/** Runs the host until stdin ends. `memoryLimit` is resident memory in bytes, 0 for none. Does not return. */
-export async function runHost(memoryLimit: number): Promise<never> {
+export interface HostLimits {
+  /** Resident memory in bytes; 0 for none. */
+  readonly memoryBytes: number;
+  /** How long the parent may say nothing, milliseconds; 0 for ever. */
+  readonly parentSilenceMs: number;
+}
+
+/** Runs the host until stdin ends. Does not return. */
+export async function runHost({ memoryBytes, parentSilenceMs }: HostLimits): Promise<never> {
   const threads = new Map<number, Thread>();
   const output = new Output();
   let watching = false;
+  let silentTicks = 0;
 
   // A Ctrl-C reaches the whole process group; the parent decides when its hosts end.
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => {});
-  if (memoryLimit > 0) setInterval(watchMemory, MEMORY_WATCH_MS);
+  if (memoryBytes > 0) setInterval(watchMemory, MEMORY_WATCH_MS);
+  if (parentSilenceMs > 0) setInterval(watchParent, parentSilenceMs / SILENT_TICKS);
 
-  for await (const line of linesOf(Deno.stdin.readable)) obey(line);
+  for await (const line of linesOf(Deno.stdin.readable)) {
+    silentTicks = 0;
+    obey(line);
+  }
   return die();
 
   function obey(line: string): void {
@@ -142,8 +159,16 @@ export async function runHost(memoryLimit: number): Promise<never> {
 
   function watchMemory(): void {
     const bytes = threads.size === 0 ? 0 : Deno.memoryUsage().rss;
-    if (bytes <= memoryLimit) return;
+    if (bytes <= memoryBytes) return;
     tell(["memory", bytes]);
+    output.finish().then(die);
+  }
+
+  function watchParent(): void {
+    silentTicks += 1;
+    if (silentTicks <= SILENT_TICKS) return;
+    tell(["silence"]);
+    setTimeout(die, LAST_WORDS_MS);
     output.finish().then(die);
   }
 
@@ -184,4 +209,9 @@ function die(): never {
   throw new Error("A killed process runs no further");
 }
 
-if (import.meta.main) await runHost(Number(Deno.args[0] ?? 0));
+/** As the fleet passes them on the command line. */
+export function hostLimits([memoryBytes = "0", parentSilenceMs = "0"]: readonly string[]): HostLimits {
+  return { memoryBytes: Number(memoryBytes), parentSilenceMs: Number(parentSilenceMs) };
+}
+
+if (import.meta.main) await runHost(hostLimits(Deno.args));

@@ -185,6 +185,41 @@ Deno.test("Ctrl-C and SIGTERM, which reach the whole process group, end no host"
 });
 
 Deno.test("no host outlives its parent, however it dies and whatever job code does", async () => {
+  const { parent, lines, hosts } = await startParent();
+  parent.kill("SIGKILL");
+  await parent.status;
+  await allEnd(hosts);
+  await lines.cancel();
+});
+
+Deno.test("hosts of a frozen parent end themselves, whatever job code does; when it wakes, what ran is handed back", async () => {
+  const { parent, lines, hosts } = await startParent();
+  parent.kill("SIGSTOP");
+  await allEnd(hosts);
+  parent.kill("SIGCONT");
+  const { value } = await lines.read();
+  const outcomes: Outcome[] = JSON.parse(value ?? "[]");
+  assertEquals(outcomes, [HANDED_BACK, HANDED_BACK, HANDED_BACK]);
+  assertEquals((await parent.status).code, 0);
+  await lines.cancel();
+});
+
+Deno.test("a host that was frozen together with its parent goes on", async () => {
+  const { parent, lines, hosts } = await startParent();
+  await shell(`kill -STOP ${[parent.pid, ...hosts].join(" ")}`);
+  await new Promise((resolve) => setTimeout(resolve, 3 * PARENT_SILENCE_MS));
+  await shell(`kill -CONT ${[parent.pid, ...hosts].join(" ")}`);
+  await new Promise((resolve) => setTimeout(resolve, PARENT_SILENCE_MS));
+  assertEquals(await anyRuns(hosts), true);
+  parent.kill("SIGKILL");
+  await parent.status;
+  await lines.cancel();
+});
+
+const PARENT_SILENCE_MS = 1500;
+
+/** A process with hosts whose job code spins. */
+async function startParent() {
   const parent = new Deno.Command(Deno.execPath(), {
     args: [
       "run",
@@ -194,25 +229,26 @@ Deno.test("no host outlives its parent, however it dies and whatever job code do
       "--allow-env",
       "--allow-run=" + Deno.execPath(),
       supportFolder("pool_parent.ts"),
+      String(PARENT_SILENCE_MS),
     ],
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
-  const reader = parent.stdout.getReader();
-  const { value } = await reader.read();
-  const { figures } = JSON.parse(new TextDecoder().decode(value));
-  assertEquals(figures.busy, 3);
+  const lines = parent.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const { value = "" } = await lines.read();
+  assertEquals(JSON.parse(value).figures.busy, 3);
   const hosts = await hostsOf(parent.pid);
   assertNotEquals(hosts, []);
-  parent.kill("SIGKILL");
-  const died = performance.now();
-  await parent.status;
+  return { parent, lines, hosts };
+}
+
+async function allEnd(hosts: readonly number[]): Promise<void> {
+  const from = performance.now();
   while (await anyRuns(hosts)) {
-    assertLess(performance.now() - died, 5000, "a host lives on");
+    assertLess(performance.now() - from, 30_000, "a host lives on");
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  await reader.cancel();
-});
+}
 
 interface Process {
   readonly pid: number;

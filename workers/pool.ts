@@ -26,6 +26,11 @@ export interface PoolOptions {
   readonly heapLimitMb?: number;
   /** MiB of resident memory at which a host ends itself. Default: four times the heap limit. */
   readonly hostMemoryLimitMb?: number;
+  /**
+   * Milliseconds after which a host that hears nothing of this process (which is frozen, then) ends itself; 0 never.
+   * A third of a lease ends job code before its lease does. Default 5000.
+   */
+  readonly parentSilenceMs?: number;
   /** Milliseconds after which an idle Web Worker ends; the last one of its type after ten times as long. */
   readonly idleMs?: number;
   /** Milliseconds in which all job files together must have been imported. */
@@ -68,6 +73,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     hostMemoryLimitMb: options.hostMemoryLimitMb ?? heapLimitMb * 4,
     killGraceMs: options.killGraceMs ?? 5000,
     idleMs: options.idleMs ?? 60_000,
+    parentSilenceMs: options.parentSilenceMs ?? 5000,
     fromMachine: options.fromMachine ?? ((at) => at),
   });
 }

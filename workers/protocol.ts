@@ -115,7 +115,9 @@ export type HostNews =
   | readonly ["revoked", thread: number, id: number]
   | readonly ["terminated", thread: number]
   /** Resident memory is over its limit, in bytes; the host kills itself after this line. */
-  | readonly ["memory", bytes: number];
+  | readonly ["memory", bytes: number]
+  /** The parent said nothing for too long; the host kills itself after this line. */
+  | readonly ["silence"];
 
 /** Guest → host before anything else; the host answers with the shared memory. */
 export const GUEST_READY = "ready";

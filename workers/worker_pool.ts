@@ -46,6 +46,8 @@ export interface WorkerPoolOptions {
   readonly hostMemoryLimitMb: number;
   readonly killGraceMs: number;
   readonly idleMs: number;
+  /** See `PoolOptions.parentSilenceMs`. */
+  readonly parentSilenceMs: number;
   /** See `PoolOptions.fromMachine`. */
   readonly fromMachine: (at: number) => number;
 }
@@ -289,6 +291,15 @@ export class WorkerPool implements Pool {
   #onNews(executor: Executor, news: HostNews): void {
     if (news[0] === "memory") {
       executor.overMemory = true;
+      return;
+    }
+    if (news[0] === "silence") {
+      this.#log.warn("An executor host ended itself: this process was silent for too long", {
+        pid: executor.pid,
+      });
+      // As if by our hand: what it cut off is handed back.
+      executor.killed = true;
+      executor.draining = true;
       return;
     }
     const thread = executor.threads.get(news[1]);
