@@ -184,3 +184,18 @@ faultTest(
     }
   },
 );
+faultTest(
+  "a worker whose agent alone is frozen past the lease: its job code has ended before another runs it",
+  { cluster: { apis: 1, workers: 2 }, load: LIGHT },
+  async (ground) => {
+    const occurrence = await longRun(ground, 25_000);
+    const worker = await workerOf(ground, occurrence);
+    const from = Date.now();
+    await recovers(ground, "agent of a worker frozen", async () => {
+      await worker.pause({ only: true });
+      await runsAgain(ground, occurrence, from);
+      await delay(2000);
+      await worker.resume();
+    }, { isFreeze: true });
+  },
+);
