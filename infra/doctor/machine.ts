@@ -1,6 +1,6 @@
 /** This machine: the port, open files, time zones. */
-import { readFile } from "node:fs/promises";
-import { asError, type Check, failed, type Finding, ok, unknown, warning } from "./check.ts";
+import { measuredEnvironment } from "../environment.ts";
+import { asError, type Check, failed, type Finding, ok, warning } from "./check.ts";
 
 export interface ApiAddress {
   readonly host: string;
@@ -63,20 +63,14 @@ async function isAlive(host: string, port: number): Promise<boolean> {
   }
 }
 
-async function openFiles(): Promise<Finding> {
-  let limits: string;
-  try {
-    limits = await readFile("/proc/self/limits", "utf8");
-  } catch {
-    return unknown("The limit of open files cannot be read here.", "`ulimit -n` in a shell shows it.");
-  }
-  const soft = /^Max open files\s+(\S+)/m.exec(limits)?.[1] ?? "";
-  if (soft === "unlimited" || Number(soft) >= FEW_FILES) {
-    return ok(`Up to ${soft} files and connections may be open.`);
-  }
-  return warning(
-    `Only ${soft} files and connections may be open at once.`,
-    "Raise it before the start: `ulimit -n 4096`, or LimitNOFILE of the service.",
+/** By trying: a program that may not read everything is not told its limit. */
+function openFiles(): Promise<Finding> {
+  const room = measuredEnvironment({}).openable(FEW_FILES);
+  return Promise.resolve(
+    room >= FEW_FILES ? ok(`${FEW_FILES} further files and connections can be open at once.`) : warning(
+      `Only ${room} further files and connections can be open at once.`,
+      "Raise the limit before the start: `ulimit -n 4096`, or LimitNOFILE of the service.",
+    ),
   );
 }
 

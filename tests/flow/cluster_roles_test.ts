@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Cluster } from "../support/cluster.ts";
 import { ClusterProcess, type ClusterServers } from "../support/cluster_process.ts";
-import { until } from "../support/program.ts";
+import { Program, taskCommand, until } from "../support/program.ts";
 import {
   SERVERS,
   serverTest,
@@ -10,6 +10,7 @@ import {
   temporaryPrefix,
   temporaryVhost,
 } from "../support/servers.ts";
+import { TcpProxy } from "../support/tcp_proxy.ts";
 import { readRuns } from "../support/read_history.ts";
 
 const NEEDS = ["postgres", "redis", "rabbitmq", "rabbitmqctl"] as const;
@@ -243,4 +244,56 @@ serverTest(
         if (index > 0) assertEquals(at - times[index - 1], 1000, "each second has its occurrence");
       }
     }),
+);
+
+serverTest(
+  NEEDS,
+  "an API instance that starts before its database is alive, says what it waits for, and goes on when it comes",
+  () =>
+    withServers(async (place) => {
+      await using proxy = TcpProxy.start(Number(new URL(place.servers.postgres).port || 5432));
+      await proxy.down();
+      await using api = new ClusterProcess({
+        role: "api",
+        name: "early",
+        servers: { ...place.servers, postgres: proxy.through(place.servers.postgres) },
+        args: [],
+        env: { MilvaionConfig__Redis__KeyPrefix: place.redisPrefix },
+        hasProxies: false,
+        hasDatabase: true,
+      });
+      await api.launch();
+      const ask = async (path: string) => {
+        const response = await fetch(api.url + path);
+        return { status: response.status, text: await response.text() };
+      };
+      const waiting = await until(async () => {
+        const answer = await ask("/readyz");
+        return answer.text.includes("waits for PostgreSQL") && answer;
+      }, "it says what it waits for");
+      assertEquals(waiting.status, 503);
+      assertEquals((await ask("/livez")).status, 200);
+      proxy.up();
+      await until(async () => (await ask("/readyz")).status === 200, "it is ready");
+    }),
+);
+
+serverTest(
+  ["postgres"],
+  "a password that is refused ends the program with a sentence, and is not shown",
+  async () => {
+    const url = new URL(SERVERS.postgres);
+    url.username = "nobody_of_this_name";
+    url.password = "hunter2";
+    const program = await Program.launch({
+      command: [Deno.execPath(), ...await taskCommand("api")],
+      env: { DATABASE_URL: url.href, REDIS_URL: SERVERS.redis, AMQP_URL: SERVERS.amqp },
+    });
+    const { code } = await program.child.status;
+    await program.kill();
+    await Deno.remove(program.dataDir, { recursive: true });
+    assertEquals(code, 78, program.output);
+    assertMatch(program.output, /error: PostgreSQL \(.*nobody_of_this_name/);
+    assert(!program.output.includes("hunter2"));
+  },
 );
