@@ -18,6 +18,8 @@ import type { Topology } from "./topology.ts";
 import { count, decode, encode, type Fields, id, list, Malformed, number } from "./wire.ts";
 
 const PREFETCH = 100;
+/** What could not be parked is kept so long before it goes back. */
+const PARK_AGAIN_MS = 1000;
 /** Replies kept for requests that are sent again after a lost connection. */
 const REPLIES_KEPT = 2000;
 
@@ -57,6 +59,7 @@ export class AttemptsServer {
   #settlement: Settlement | null = null;
   #gathered: Asked[] = [];
   readonly #serving = new Set<Promise<void>>();
+  readonly #delays = new Set<() => void>();
 
   constructor(private readonly deps: AttemptsServerDeps, private readonly attempts: Attempts) {
     const { link, clock, log } = deps;
@@ -79,6 +82,7 @@ export class AttemptsServer {
   }
 
   async stop(): Promise<void> {
+    for (const cancel of this.#delays) cancel();
     await Promise.all(this.#serving);
     this.#settlement?.flush();
     await this.#channel.close();
@@ -106,10 +110,13 @@ export class AttemptsServer {
         encode({ id: decoded.value.request.id, ok: false, error: "it belongs to another store" }),
       );
     } else if (!decoded.ok) {
-      parking.park(incoming, topology.attempts, decoded.reason).catch((error: Error) =>
-        log.warn(error.message)
+      parking.park(incoming, topology.attempts, decoded.reason).then(
+        () => settlement.ack(incoming.fields.deliveryTag),
+        (error: Error) => {
+          log.warn("Cannot park a request, giving it back: " + error.message);
+          this.#later(() => settlement.requeue(incoming.fields.deliveryTag));
+        },
       );
-      settlement.ack(incoming.fields.deliveryTag);
     } else if (clock.now() > decoded.value.askedAt + REQUEST_MS) {
       // Whoever asked waits no more: a claim that is granted now would be run by nobody.
       settlement.ack(incoming.fields.deliveryTag);
@@ -199,6 +206,14 @@ export class AttemptsServer {
       // The channel ended in this very turn: the worker asks again, or gives up.
     }
     this.#settlement?.ack(incoming.fields.deliveryTag);
+  }
+
+  #later(callback: () => void): void {
+    const cancel = this.deps.clock.timer(PARK_AGAIN_MS, () => {
+      this.#delays.delete(cancel);
+      callback();
+    });
+    this.#delays.add(cancel);
   }
 }
 

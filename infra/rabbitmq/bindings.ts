@@ -28,6 +28,8 @@ export class Bindings {
       readonly topology: Topology;
       readonly clock: Clock;
       readonly log: Log;
+      /** A queue had neither messages nor consumers: what was published to it before may be lost. */
+      readonly onNewQueue: (jobType: string, pool: string) => void;
     },
   ) {}
 
@@ -61,13 +63,19 @@ export class Bindings {
   }
 
   /** On a channel of its own: a refusal ends it. */
-  async #bind({ routingPattern, pools }: KnownType): Promise<void> {
-    const { link, topology } = this.deps;
+  async #bind({ jobType, routingPattern, pools }: KnownType): Promise<void> {
+    const { link, topology, onNewQueue } = this.deps;
     if (link.model === null) throw new Error("not connected to RabbitMQ");
     const channel = await link.model.createChannel();
     channel.on("error", () => {}); // the call that was refused rejects with it
     await topology.declareExchanges(channel);
-    for (const pool of [null, ...pools]) await topology.declareJobQueue(channel, routingPattern, pool);
+    let isNew = false;
+    for (const pool of [null, ...pools]) {
+      isNew = await topology.declareJobQueue(channel, routingPattern, pool) || isNew;
+    }
     await channel.close();
+    // Its worker, who declares it next, finds a message in it and has nothing to announce.
+    const [pool] = pools;
+    if (isNew && pool !== undefined) onNewQueue(jobType, pool);
   }
 }

@@ -38,6 +38,8 @@ export interface JobQueueDeps {
   readonly ackEarlyAfterMs: number;
   /** API instances hear of new queues. */
   readonly listensToWorkers: boolean;
+  /** How often they test whether they hear. Milliseconds. */
+  readonly testEarEachMs: number;
 }
 
 type DrainListener = (jobType: string, why: "room" | "new") => void;
@@ -50,19 +52,21 @@ export class RabbitQueue implements Queue {
   readonly #depths: Depths;
   readonly #bindings: Bindings;
   readonly #ear: ControlEar | null;
-  readonly #unlisten: () => void;
-  #wasUp = false;
 
   constructor(private readonly deps: JobQueueDeps) {
     this.#depths = new Depths(deps.consumeLink, deps.clock);
-    this.#bindings = new Bindings({ ...deps, link: deps.publishLink });
+    this.#bindings = new Bindings({
+      ...deps,
+      link: deps.publishLink,
+      onNewQueue: (jobType, pool) => this.#announce(jobType, pool),
+    });
     this.#ear = !deps.listensToWorkers ? null : new ControlEar({
       ...deps,
       link: deps.consumeLink,
-      isOurs: deps.identity.isOurs,
       onQueueReady: ({ jobType }) => this.#drained(jobType, "new"),
+      onListensAgain: () => this.#listensAgain(),
+      testEachMs: deps.testEarEachMs,
     });
-    this.#unlisten = deps.consumeLink.listen({ up: () => this.#cameBack() });
   }
 
   async publish(messages: readonly JobMessage[]): Promise<readonly PublishAnswer[]> {
@@ -91,8 +95,7 @@ export class RabbitQueue implements Queue {
         link: deps.consumeLink,
         isOurs: deps.identity.isOurs,
         sibling: (jobType) => [...this.#subscriptions].find((one) => one.options.jobType === jobType),
-        onNewQueue: (jobType, pool) =>
-          announceQueue({ ...deps, storeId: () => deps.identity.storeId }, { jobType, pool }),
+        onNewQueue: (jobType, pool) => this.#announce(jobType, pool),
         publishAgain: (message) => this.#publishAgain(message),
       },
       { ...options, ackEarlyAfterMs: deps.ackEarlyAfterMs },
@@ -154,7 +157,6 @@ export class RabbitQueue implements Queue {
   }
 
   async close(): Promise<void> {
-    this.#unlisten();
     await Promise.all([...this.#subscriptions].map((one) => one.stop()));
     await this.#ear?.close();
     await this.#depths.close();
@@ -225,11 +227,13 @@ export class RabbitQueue implements Queue {
     return count;
   }
 
-  /** After an outage a queue that is empty may have lost what it held: its rows are published anew. */
-  #cameBack(): void {
-    const isFirst = !this.#wasUp;
-    this.#wasUp = true;
-    if (isFirst || !this.deps.listensToWorkers) return;
+  #announce(jobType: string, pool: string): void {
+    const { deps } = this;
+    announceQueue({ ...deps, storeId: () => deps.identity.storeId }, { jobType, pool });
+  }
+
+  /** What was said meanwhile is lost, and an empty queue may have lost what it held: its rows are published anew. */
+  #listensAgain(): void {
     this.#findLostQueues().catch((error) =>
       this.deps.log.warn("Cannot look for lost queues: " + messageOf(error))
     );

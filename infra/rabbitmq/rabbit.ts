@@ -38,6 +38,8 @@ export interface RabbitOptions {
   readonly ackEarlyAfterMs?: number;
   /** Job messages under way unconfirmed; beyond it the answer is `full`. */
   readonly unconfirmedAtMost?: number;
+  /** How often an API instance tests whether it hears of new queues, milliseconds; 5 s when absent. */
+  readonly testEarEachMs?: number;
 }
 
 /** For metrics, health and doctor. */
@@ -72,6 +74,7 @@ export interface Rabbit {
 const EARLY_MS = 10 * 60_000;
 const UNCONFIRMED = 20_000;
 const FLUSH_MS = 2000;
+const TEST_EAR_EACH_MS = 5000;
 
 /**
  * Settles after the first try to connect, whether it succeeded or not: a broker that is away is waited for, and
@@ -104,6 +107,7 @@ export async function openRabbit(options: RabbitOptions): Promise<Rabbit> {
     traceparent: options.traceparent ?? (() => null),
     ackEarlyAfterMs: options.ackEarlyAfterMs ?? EARLY_MS,
     listensToWorkers: role !== "worker",
+    testEarEachMs: options.testEarEachMs ?? TEST_EAR_EACH_MS,
   });
   const reports = new RabbitReportQueue({ ...shared, parking });
   const clients: RabbitAttempts[] = [];

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async";
 import { Buffer } from "node:buffer";
-import { connect } from "amqplib";
+import { type Channel, connect } from "amqplib";
 import type { JobMessage, Report } from "../../actors/domain/message.ts";
 import type { Delivery } from "../../actors/ports/queue.ts";
 import { Unavailable } from "../../actors/ports/unavailable.ts";
@@ -192,6 +192,102 @@ shared("the queue deleted under its consumer is made again, and the API hears of
   await worker.close();
   await api.close();
 });
+
+shared(
+  "an ear whose exchange was deleted hears again, and finds the queue that was lost meanwhile",
+  async (prefix) => {
+    const knownTypes = () => [{ ...SAMPLE, pools: ["pool"] }];
+    const api = await openTestRabbit({ prefix, role: "api", knownTypes, testEarEachMs: 200 });
+    const other = await openTestRabbit({ prefix, role: "api", testEarEachMs: 200 });
+    const worker = await openTestRabbit({ prefix, role: "worker" });
+    const news = new Inbox<string>();
+    const end = api.queue.onDrained((jobType, why) => news.push([`${jobType} ${why}`]));
+    await worker.queue.consume({ ...SAMPLE, pool: "pool", prefetch: 10 }, () => {});
+    assertEquals(await news.take(1), ["SampleJob new"]);
+
+    await raw(async (channel) => {
+      await channel.deleteExchange(`${prefix}milvaion.control`);
+      await channel.deleteQueue(`${prefix}jobs.sample.wildcard`);
+    });
+    assertEquals(await news.take(1), ["SampleJob new"]);
+    for (const { log } of [api, other]) {
+      await until(
+        () => log.lines.some(({ message }) => message === "Can listen to workers again"),
+        "it listens",
+      );
+    }
+    // It hears what is said, not only what it finds by looking.
+    const late = { jobType: "LateJob", routingPattern: "late.*" };
+    await worker.queue.consume({ ...late, pool: "pool", prefetch: 1 }, () => {});
+    while ((await news.take(1))[0] !== "LateJob new") { /* what it finds by looking, once more */ }
+    end();
+    for (const one of [worker, other, api]) await one.close();
+    await deleteNames(prefix, [null, "pool"].map((pool) => ({ ...late, pool })));
+  },
+);
+
+shared("an ear that hears itself stays as it is", async (prefix) => {
+  const api = await openTestRabbit({ prefix, role: "api", testEarEachMs: 20 });
+  const worker = await openTestRabbit({ prefix, role: "worker" });
+  const news = new Inbox<string>();
+  const end = api.queue.onDrained((jobType) => news.push([jobType]));
+  await delay(500); // some twenty tests
+  await worker.queue.consume({ ...SAMPLE, pool: "pool", prefetch: 10 }, () => {});
+  assertEquals(await news.take(1), ["SampleJob"]);
+  assertEquals(api.log.complaints, []);
+  end();
+  await worker.close();
+  await api.close();
+});
+
+shared(
+  "a publisher that declares a lost queue before its worker does says that it is new",
+  async (prefix) => {
+    const knownTypes = () => [{ ...SAMPLE, pools: ["pool"] }];
+    const leader = await openTestRabbit({ prefix, role: "api" });
+    const publisher = await openTestRabbit({ prefix, role: "api", knownTypes });
+    const news = new Inbox<string>();
+    const end = leader.queue.onDrained((jobType, why) => news.push([`${jobType} ${why}`]));
+    assertEquals(await publisher.queue.publish([message(1)]), ["accepted"]);
+    assertEquals(await news.take(1), ["SampleJob new"]);
+    end();
+    await publisher.close();
+    await leader.close();
+  },
+);
+
+for (
+  const [what, destroy] of [
+    ["queue", (channel, prefix) => channel.deleteQueue(`${prefix}milvaion.parked`)],
+    ["exchange", (channel, prefix) => channel.deleteExchange(`${prefix}milvaion.dlx`)],
+  ] as const satisfies [string, (channel: Channel, prefix: string) => Promise<unknown>][]
+) {
+  shared(
+    `the ${what} for parked messages deleted: what cannot be read is parked once it is back`,
+    async (prefix) => {
+      const rabbit = await openTestRabbit({ prefix });
+      await rabbit.queue.consume({ ...SAMPLE, pool: "pool", prefetch: 10 }, () => {});
+      const receiving = await rabbit.reports.receive({
+        reports: () => Promise.resolve(),
+        lines: () => Promise.resolve(),
+        progress: () => Promise.resolve(),
+      });
+      rabbit.serveAttempts({ claim: () => Promise.resolve([]), renew: () => Promise.resolve([]) });
+      const queues = ["jobs.sample.wildcard", "milvaion.reports", "milvaion.attempts"];
+      await raw(async (channel) => {
+        await destroy(channel, prefix);
+        await rabbit.whenUp();
+        for (const queue of queues) {
+          channel.sendToQueue(prefix + queue, Buffer.from("{"), { headers: { storeId: STORE_ID } });
+        }
+      });
+      await until(() => rabbit.state().parked === queues.length, "all are parked");
+      assertEquals(await rabbit.parked(), queues.length);
+      await receiving.stop();
+      await rabbit.close();
+    },
+  );
+}
 
 shared("a second worker that joins a queue in use is no news", async (prefix) => {
   const api = await openTestRabbit({ prefix, role: "api" });
