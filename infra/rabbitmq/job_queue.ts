@@ -52,6 +52,10 @@ export class RabbitQueue implements Queue {
   readonly #depths: Depths;
   readonly #bindings: Bindings;
   readonly #ear: ControlEar | null;
+  /** Types whose queue may have lost messages, and was not seen empty since. */
+  readonly #doubtful = new Set<string>();
+  #cancelLook: () => void = () => {};
+  #isClosed = false;
 
   constructor(private readonly deps: JobQueueDeps) {
     this.#depths = new Depths(deps.consumeLink, deps.clock);
@@ -157,6 +161,8 @@ export class RabbitQueue implements Queue {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelLook();
     await Promise.all([...this.#subscriptions].map((one) => one.stop()));
     await this.#ear?.close();
     await this.#depths.close();
@@ -232,21 +238,34 @@ export class RabbitQueue implements Queue {
     announceQueue({ ...deps, storeId: () => deps.identity.storeId }, { jobType, pool });
   }
 
-  /** What was said meanwhile is lost, and an empty queue may have lost what it held: its rows are published anew. */
+  /** What was said meanwhile is lost, and each queue may have lost what it held. */
   #listensAgain(): void {
-    this.#findLostQueues().catch((error) =>
-      this.deps.log.warn("Cannot look for lost queues: " + messageOf(error))
-    );
+    for (const { jobType } of this.deps.knownTypes()) this.#doubtful.add(jobType);
+    void this.#look();
   }
 
-  async #findLostQueues(): Promise<void> {
-    const known = this.deps.knownTypes();
-    const counts = await this.#depths.count(
-      known.map(({ routingPattern }) => this.deps.topology.queue(routingPattern, null)),
-    );
-    known.forEach(({ jobType }, index) => {
-      if ((counts[index]?.messages ?? 0) === 0) this.#drained(jobType, "new");
-    });
+  /** The rows of a queue that is empty are published anew; one that holds something is looked at again. */
+  async #look(): Promise<void> {
+    const { clock, log, knownTypes, topology, testEarEachMs, consumeLink } = this.deps;
+    this.#cancelLook();
+    // The ear comes back with the connection, and asks for this again.
+    if (consumeLink.model === null) return;
+    const doubtful = knownTypes().filter(({ jobType }) => this.#doubtful.has(jobType));
+    try {
+      const counts = await this.#depths.count(
+        doubtful.map(({ routingPattern }) => topology.queue(routingPattern, null)),
+      );
+      doubtful.forEach(({ jobType }, index) => {
+        if ((counts[index]?.messages ?? 0) > 0) return;
+        this.#doubtful.delete(jobType);
+        this.#drained(jobType, "new");
+      });
+    } catch (error) {
+      log.warn("Cannot look for lost queues, trying again: " + messageOf(error));
+    }
+    if (this.#doubtful.size === 0 || this.#isClosed) return;
+    this.#cancelLook();
+    this.#cancelLook = clock.timer(testEarEachMs, () => void this.#look());
   }
 
   #drained(jobType: string, why: "room" | "new"): void {

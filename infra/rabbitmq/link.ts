@@ -3,7 +3,9 @@
  *
  *   down ──connected──► up ──lost: socket, heartbeat, broker──► down, tried again after 100 ms … 1 s
  *
- * Each change of state is one line in the log; a try that fails says nothing more.
+ * Each change of state is one line in the log; a try that fails says nothing more. Only a first connection that the
+ * broker ends by an internal error is no warning: it is what becomes of some of those that declare one quorum queue
+ * for the first time at the same moment, and the next connection finds the queue.
  */
 import { type ChannelModel, connect } from "amqplib";
 import type { Writable } from "node:stream";
@@ -33,6 +35,8 @@ const CONNECT_MS = 5000;
 const CLOSE_MS = 1000;
 const AGAIN_MS = 100;
 const AGAIN_AT_MOST_MS = 1000;
+/** The reply code with which a broker ends a connection because of an error of its own. */
+const INTERNAL_ERROR = 541;
 
 export class Link {
   #model: ChannelModel | null = null;
@@ -94,9 +98,12 @@ export class Link {
     const { signal } = this.#closing;
     let againMs = AGAIN_MS;
     let isKnownDown = false;
+    let connections = 0;
     while (!signal.aborted) {
+      let why: unknown;
       try {
         const model = await this.#connect();
+        connections += 1;
         const lost = this.#watch(model);
         log.info(isKnownDown ? "Connected to RabbitMQ again" : "Connected to RabbitMQ", { connection: name });
         isKnownDown = false;
@@ -104,16 +111,21 @@ export class Link {
         for (const listener of [...this.#listeners]) listener.up?.(model);
         triedOnce();
         if (signal.aborted) cut(model, new Error("closed"));
-        this.#lastError = messageOf(await lost);
+        why = await lost;
       } catch (error) {
-        this.#lastError = messageOf(error);
+        why = error;
       }
+      this.#lastError = messageOf(why);
       triedOnce();
       if (signal.aborted) return;
+      const isRace = connections === 1 && (why as { code?: unknown }).code === INTERNAL_ERROR;
       if (!isKnownDown) {
-        log.warn("Not connected to RabbitMQ, trying again: " + this.#lastError, { connection: name });
+        log[isRace ? "info" : "warn"]("Not connected to RabbitMQ, trying again: " + this.#lastError, {
+          connection: name,
+        });
       }
-      isKnownDown = true;
+      // After a race the next failure is news.
+      isKnownDown = !isRace;
       await pause(clock, againMs, signal);
       againMs = Math.min(againMs * 2, AGAIN_AT_MOST_MS);
     }
