@@ -4,7 +4,7 @@ import { delay } from "@std/async";
 import { BrokerHand } from "../../support/broker_hand.ts";
 import { ClusterProcess } from "../../support/cluster_process.ts";
 import { until } from "../../support/program.ts";
-import { drained, recovers, rowsOf } from "../../support/recovery.ts";
+import { drained, recovers, rowsOf, storeIdOf } from "../../support/recovery.ts";
 import { describe, faultTest } from "../../support/under_load.ts";
 
 const JOBS = "jobs.recorder.wildcard";
@@ -163,4 +163,42 @@ faultTest(
     }
     figure("occurrences with all their lines, each once", occurrences.length);
   },
+);
+
+faultTest(
+  "workers without a database: the queues of their requests and reports and the lesser exchanges are deleted, nothing is lost",
+  {
+    cluster: { apis: 2, workers: 2, workersHaveDatabase: false },
+    load: { jobsPerPolicy: 1, triggersPerSecond: 5 },
+  },
+  async (ground) => {
+    await using hand = await BrokerHand.open(ground.servers.forCluster.servers.amqp);
+    for (const queue of ["attempts", "reports", "lines", "progress", "parked"]) {
+      await recovers(ground, `queue milvaion.${queue} deleted`, () => hand.deleteQueue(`milvaion.${queue}`));
+      if (queue !== "parked") {
+        await until(() => hand.exists(`milvaion.${queue}`), `${queue} is declared again`);
+      }
+    }
+    await recovers(
+      ground,
+      "exchange for dead letters deleted",
+      () => hand.deleteExchange("milvaion.dlx"),
+    );
+    await recovers(ground, "exchange for news and the queue of jobs deleted", async () => {
+      // All lanes are taken, and messages wait.
+      const blocking = await ground.load.createJob({ policy: "Allow", workMs: 3000, isTriggered: true });
+      for (let trigger = 0; trigger < 90; trigger += 1) await ground.load.trigger(blocking);
+      await until(async () => await hand.count(JOBS) > 0, "messages wait");
+      await hand.deleteExchange("milvaion.control");
+      // Nobody hears that this queue is new.
+      await hand.deleteQueue(JOBS);
+    });
+    const storeId = await storeIdOf(ground.cluster);
+    await until(() => hand.exists(JOBS), "the queue of jobs is declared again");
+    await hand.put(JOBS, "{", { storeId });
+    await until(() => hand.exists("milvaion.parked"), "the parking queue is declared again");
+    await until(async () => await hand.count("milvaion.parked") === 1, "what cannot be read is parked");
+    await ground.load.progress(30);
+  },
+  (judgement) => assertEquals(judgement.figures.byStatus["Failed"] ?? 0, 0, describe(judgement)),
 );
