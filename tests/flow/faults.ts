@@ -40,9 +40,7 @@ export function faultsSuite(
     await using ground = await openGround();
     const clock = new ManualClock({ now: START });
     const faults = new Faults();
-    const node = await Node.start({ ground, clock, faults, behaviour });
-    await work(node, clock, faults);
-    await node.stop();
+    await Node.during({ ground, clock, faults, behaviour }, (node) => work(node, clock, faults));
   }
 
   for (const fault of ["fails", "fails-afterwards"] as const) {

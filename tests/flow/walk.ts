@@ -24,9 +24,7 @@ export function walkSuite(
   ): Promise<void> {
     await using ground = await openGround();
     const clock = new ManualClock({ now: START });
-    const node = await Node.start({ ground, clock, ...options });
-    const last = await work(node, clock, ground) ?? node;
-    await last.stop();
+    await Node.during({ ground, clock, ...options }, (node) => work(node, clock, ground));
   }
 
   promise(

@@ -92,6 +92,7 @@ export async function clusterGround(): Promise<Ground> {
           TYPES.map((jobType) => ({ jobType, routingPattern: `${jobType.toLowerCase()}.*`, pools: [] })),
         ...world,
       });
+      await broker.whenUp();
       const activity = new Activity();
       return {
         adapters: activity.watch({

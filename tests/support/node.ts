@@ -181,6 +181,22 @@ export class Node {
     await this.standing.close();
   }
 
+  /** Runs a test with a node; it, or the one that the test gives back, is stopped. A test that fails leaves nothing. */
+  static async during(
+    options: NodeOptions,
+    work: (node: Node) => Promise<Node | void>,
+  ): Promise<void> {
+    const node = await Node.start(options);
+    let last: Node = node;
+    try {
+      last = await work(node) ?? node;
+    } catch (error) {
+      await node.crash().catch(() => {}); // crashed by the test already
+      throw error;
+    }
+    await last.stop();
+  }
+
   /** As `kill -9`: nothing is handed back, nothing more is written; a folder's lock is free. */
   async crash(): Promise<void> {
     await this.standing.close();
