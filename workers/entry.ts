@@ -95,7 +95,8 @@ async function execute(job: Job, attempt: RunningAttempt): Promise<void> {
   try {
     const parsed = job.parse(payloadOf(attempt.jobData));
     const data = parsed instanceof Promise ? await parsed : parsed;
-    last = [COMPLETED, attempt.id, since(began), resultOf(await job.run(attempt.context(data)))];
+    const result = await job.run(attempt.context(data));
+    last = [COMPLETED, attempt.id, since(began), resultOf(result)];
   } catch (thrown) {
     const invalid = thrown instanceof InvalidJobData;
     last = [

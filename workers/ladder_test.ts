@@ -31,6 +31,15 @@ Deno.test("a time limit counts from the start of user code, not while a thread l
   });
 });
 
+Deno.test("the run time of an attempt is all of its run, what it awaits included", async () => {
+  await withPool({}, async (pool) => {
+    const kept = misbehave(pool, "sleep", { ms: 200 });
+    assertEquals((await kept.ended).kind, "completed");
+    // A timer may fire a moment early by the other clock.
+    assertLess(190, kept.durationMs);
+  });
+});
+
 Deno.test("cancel climbs the same ladder; an attempt that has not started is cancelled at once", async () => {
   await withPool({}, async (pool) => {
     const unstarted = misbehave(pool, "ignore");
