@@ -1,7 +1,8 @@
 /**
  * One per job type: message → free lane → claim → job actor.
  *
- * Deliveries wait here only while a lane is sure to come (prefetch = lanes, and some more while runs are short). Lanes are taken before the claim is asked for and given back when user code has ended, so a granted
+ * Deliveries wait here only while a lane is sure to come (prefetch = lanes, and what they will take in a
+ * moment). Lanes are taken before the claim is asked for and given back when user code has ended, so a granted
  * claim always has a lane. All lanes that came free in one turn of the event loop are filled by one claim.
  *
  * Lanes are shared with the other types of this worker, so a delivery may wait for one that other types hold. Such
@@ -74,13 +75,14 @@ interface State {
   unsubscribed: boolean;
 }
 
-/** Runs shorter than this on average get a look-ahead of messages (never of claims): twice the lanes. */
-const SHORT_RUN_MS = 50;
 /**
- * And these, of which a lane ends a hundred a second, six times: a message is held until its report is safe, long
- * after its lane is free.
+ * A look-ahead of messages (never of claims): as many as lanes will surely take within this time, at most five a lane.
+ * Without it a lane idles from the end of a run until its report is safe and the next message has come.
  */
-const VERY_SHORT_RUN_MS = 10;
+const AHEAD_MS = 100;
+const AHEAD_AT_MOST = 5;
+/** What a type's runs are taken to last before one has ended. */
+const UNKNOWN_RUN_MS = 1000;
 const SUBSCRIBE_AGAIN_MS = 1000;
 /** Pause after a claim that failed, doubled with each further one up to 4 s. */
 const CLAIM_AGAIN_MS = 250;
@@ -111,7 +113,7 @@ export function consumerActor(
         stuckTimer: false,
         paused: null,
         claimFailures: 0,
-        averageMs: SHORT_RUN_MS,
+        averageMs: UNKNOWN_RUN_MS,
         stopping: false,
         unsubscribed: false,
       };
@@ -230,8 +232,8 @@ export function consumerActor(
       pause(state, "full");
       waitForLane(state, context);
     } else {
-      // Runs are not short any more: no look-ahead.
-      state.averageMs = Math.max(state.averageMs, SHORT_RUN_MS);
+      // Runs are longer than they were: no look-ahead until they are short again.
+      state.averageMs = Math.max(state.averageMs, AHEAD_MS * (lanesOfType + 1));
       adjustPrefetch(state);
     }
     giveWaitingBack(state);
@@ -352,20 +354,16 @@ export function consumerActor(
   }
 
   function adjustPrefetch(state: State): void {
-    const prefetch = lanesOfType * lookAhead(state.averageMs);
-    if (prefetch === state.prefetch) return;
-    state.prefetch = prefetch;
-    if (state.paused === null) state.subscription?.setPrefetch(prefetch);
+    const ahead = Math.min(AHEAD_AT_MOST * lanesOfType, Math.floor(lanesOfType * AHEAD_MS / state.averageMs));
+    const before = state.prefetch - lanesOfType;
+    // A change costs the broker something, and averages tremble.
+    if (ahead === before || (ahead > before * 0.7 && ahead < before * 1.5)) return;
+    state.prefetch = lanesOfType + ahead;
+    if (state.paused === null) state.subscription?.setPrefetch(state.prefetch);
   }
 
   function mayStop(state: State): State | typeof STOP {
     const done = state.stopping && state.unsubscribed && state.alive.size === 0 && state.claiming === 0;
     return done ? STOP : state;
   }
-}
-
-/** How many messages a lane may have in hand. */
-function lookAhead(averageMs: number): number {
-  if (averageMs < VERY_SHORT_RUN_MS) return 6;
-  return averageMs < SHORT_RUN_MS ? 2 : 1;
 }

@@ -43,20 +43,25 @@ export async function measureClusterThroughput(claims: "PostgreSQL" | "RabbitMQ"
   };
 }
 
-/** Waiting jobs over 1 to 8 worker processes: Workers × MaxParallelJobs ÷ duration is the ideal. */
+/**
+ * Waiting jobs over 1 to 8 worker processes: Workers × MaxParallelJobs ÷ duration is the ideal. The difference of a
+ * long run and a short one, so that neither the start of the first jobs nor the end of the last counts.
+ */
 export async function measureScaling(): Promise<Row> {
   const lanes = 10;
   const ms = 500;
-  const seconds = 10;
+  const [shortSeconds, longSeconds] = [5, 20];
   const figures: Record<string, number> = {};
   const efficiencies: number[] = [];
   for (const workers of [1, 2, 4, 8]) {
     await using bed = await ClusterBed.start({ workers, lanes, jobType: "WaitJob" });
     const jobId = await bed.createJob({ jobType: "WaitJob", triggerOnly: true, jobData: { ms } });
-    await bed.throughput(jobId, workers * lanes * 2); // warm
+    await bed.throughput(jobId, workers * lanes * 4); // warm
     const ideal = workers * lanes / (ms / 1000);
-    // Nothing but whole rounds, so that no lane idles at the end for want of a job.
-    const rate = await bed.throughput(jobId, ideal * seconds);
+    const secondsFor = async (count: number) => count / await bed.throughput(jobId, count);
+    const short = await secondsFor(ideal * shortSeconds);
+    const long = await secondsFor(ideal * longSeconds);
+    const rate = ideal * (longSeconds - shortSeconds) / (long - short);
     figures[`${workers} workers`] = rate;
     efficiencies.push(rate / ideal);
   }
