@@ -21,14 +21,7 @@ import {
   type MigrateOrder,
   parseCommandLine,
 } from "./infra/command_line.ts";
-import {
-  type Config,
-  type ConsumerConfig,
-  loadConfig,
-  problemLine,
-  secretsOf,
-  type SourcedValue,
-} from "./infra/config.ts";
+import { type Config, loadConfig, problemLine, secretsOf, type SourcedValue } from "./infra/config.ts";
 import { isLoopback } from "./infra/config_rules.ts";
 import { printConfig } from "./infra/config_print.ts";
 import { DataFolderError } from "./infra/embedded/data_folder.ts";
@@ -36,11 +29,12 @@ import { formatDoctor, hasFailed, runDoctor } from "./infra/doctor/doctor.ts";
 import { migrateEmbeddedStore } from "./infra/embedded/store.ts";
 import { checkEnvironment, measuredEnvironment } from "./infra/environment.ts";
 import { askHealth } from "./infra/health_command.ts";
-import { listen, type Listened, type RequestHandler } from "./infra/listen.ts";
+import { listen, type OpenDoor, openDoor } from "./infra/listen.ts";
 import { createLog } from "./infra/log.ts";
 import { createMetrics } from "./infra/metrics.ts";
 import { migrateDatabase } from "./infra/migrate_database.ts";
 import { type ClusterUrls, describeMode } from "./infra/mode.ts";
+import { poolSettings } from "./infra/pool_settings.ts";
 import { realScheduler } from "./infra/scheduler.ts";
 import { startText } from "./infra/start_text.ts";
 import { type StopSignal, stopSignal } from "./infra/stop_signal.ts";
@@ -52,15 +46,12 @@ import { workerHealth } from "./routes/worker_health.ts";
 import { runDiscovery } from "./workers/discover.ts";
 import { DiscoveryError } from "./workers/discovery.ts";
 import { hostLimits, runHost } from "./workers/host.ts";
-import type { ConsumerOptions } from "./workers/job_types.ts";
 import { createPool } from "./workers/pool.ts";
 
 const VERSION = "0.2.0";
-const SAMPLES = import.meta.resolve("./workers/jobs/samples/");
+const SAMPLES = new URL(import.meta.resolve("./workers/jobs/samples/")).pathname;
 /** What a clean stop may take beyond the grace of running jobs. */
 const STOP_MARGIN_MS = 3000;
-/** A busy machine keeps a process waiting for a moment: that is no reason to end what its hosts run. */
-const HOST_SILENCE_AT_LEAST_MS = 2000;
 
 type Role = "run" | "api" | "worker";
 
@@ -187,7 +178,7 @@ async function startEmbedded(instance: Instance): Promise<ExitCode> {
       random,
       log,
     }),
-    createPool(poolOptions(config, log)),
+    createPool({ ...poolSettings(config, SAMPLES), clock, log }),
   ]);
   if (opened.status === "rejected" || discovered.status === "rejected") {
     if (opened.status === "fulfilled") await opened.value.store.close();
@@ -196,7 +187,7 @@ async function startEmbedded(instance: Instance): Promise<ExitCode> {
   }
   const adapters = opened.value;
   const pool = discovered.value;
-  const door = openDoor(instance);
+  const door = openDoor(config.MilvaionConfig.Api, startingAnswer);
   if (!door.ok) {
     await Promise.all([pool.stop(0), adapters.store.close()]);
     return fail(EXIT.config, door.message, door.hint);
@@ -215,7 +206,7 @@ async function startEmbedded(instance: Instance): Promise<ExitCode> {
 /** The port is open before the servers are there, so that whoever asks hears what is being waited for. */
 async function startCluster(instance: Instance, urls: ClusterUrls): Promise<ExitCode> {
   const { config, log, role, signals } = instance;
-  const door = role === "worker" ? null : openDoor(instance);
+  const door = role === "worker" ? null : openDoor(config.MilvaionConfig.Api, startingAnswer);
   if (door?.ok === false) return fail(EXIT.config, door.message, door.hint);
   const stopping = new AbortController();
   void signals.asked.then(() => stopping.abort());
@@ -239,7 +230,9 @@ async function startCluster(instance: Instance, urls: ClusterUrls): Promise<Exit
     const { clock: clusterClock } = cluster;
     if (role !== "api") {
       pool = await createPool({
-        ...poolOptions(config, log),
+        ...poolSettings(config, SAMPLES),
+        clock,
+        log,
         fromMachine: (at) => clusterClock.fromMachine(at),
       });
     }
@@ -390,29 +383,6 @@ async function openApi(
   return api;
 }
 
-interface OpenDoor {
-  readonly port: number;
-  waitsFor(what: string | null): void;
-  answerWith(handler: RequestHandler): void;
-  close(): Promise<void>;
-}
-
-/** Listens at once; until there is an API behind it, it says that this instance is starting. */
-function openDoor({ config }: Instance): { readonly ok: true } & OpenDoor | Extract<Listened, { ok: false }> {
-  const { Host: host, Port: port } = config.MilvaionConfig.Api;
-  let waitingFor: string | null = null;
-  let answer: RequestHandler = (request) => startingAnswer(request, waitingFor);
-  const listened = listen({ host, port }, (request, info) => answer(request, info));
-  if (!listened.ok) return listened;
-  return {
-    ok: true,
-    port: listened.port,
-    waitsFor: (what) => waitingFor = what,
-    answerWith: (handler) => answer = handler,
-    close: () => listened.server.shutdown(),
-  };
-}
-
 /** Intake, then actors (running jobs get their grace), then the hosts, then the servers. */
 async function stopInOrder(parts: {
   readonly config: Config;
@@ -487,40 +457,6 @@ async function migrate({ config, log }: Settings, order: MigrateOrder): Promise<
     log,
   });
   return say(report + "\n");
-}
-
-function poolOptions(config: Config, log: Log) {
-  const { Worker, JobConsumers } = config;
-  const own = Worker.JobFolders.map((folder) => absolute(folder));
-  return {
-    jobFolders: [...Worker.Samples ? [new URL(SAMPLES).pathname] : [], ...own],
-    // Who names a folder on the command line means to run what is in it.
-    trustedFolders: own,
-    ...(Worker.JobTypes.length === 0 ? {} : { types: Worker.JobTypes }),
-    maxParallelJobs: Worker.MaxParallelJobs,
-    executionTimeoutSeconds: Worker.ExecutionTimeoutSeconds,
-    consumers: Object.fromEntries(
-      Object.entries(JobConsumers).map(([name, one]) => [name, consumerOptions(one)]),
-    ),
-    killGraceMs: Worker.KillGraceSeconds * 1000,
-    heapLimitMb: Worker.HeapLimitMb,
-    parentSilenceMs: Math.max(HOST_SILENCE_AT_LEAST_MS, Worker.LeaseSeconds * 1000 / 3),
-    clock,
-    log,
-  };
-}
-
-/** The configuration's names in the pool's; keys that nobody gave stay absent. */
-function consumerOptions(consumer: ConsumerConfig): ConsumerOptions {
-  const { Permissions, ...rest } = consumer;
-  const options = Object.fromEntries(
-    Object.entries(rest).map(([key, value]) => [key.charAt(0).toLowerCase() + key.slice(1), value]),
-  );
-  return { ...options, ...(Permissions === undefined ? {} : { permissions: Permissions }) };
-}
-
-function absolute(path: string): string {
-  return new URL(path, `file://${Deno.cwd()}/`).pathname;
 }
 
 async function sha256(text: string): Promise<string> {

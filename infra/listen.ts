@@ -38,6 +38,35 @@ export function listen(
   }
 }
 
+/** A port that is open before there is anything behind it. */
+export interface OpenDoor {
+  readonly ok: true;
+  readonly port: number;
+  /** Names the server that is waited for, or null. */
+  waitsFor(what: string | null): void;
+  /** From now on this answers. */
+  answerWith(handler: RequestHandler): void;
+  close(): Promise<void>;
+}
+
+/** Listens at once; until there is a handler, `starting` answers. */
+export function openDoor(
+  { Host: host, Port: port }: { readonly Host: string; readonly Port: number },
+  starting: (request: Request, waitingFor: string | null) => Response,
+): OpenDoor | Extract<Listened, { ok: false }> {
+  let waitingFor: string | null = null;
+  let answer: RequestHandler = (request) => starting(request, waitingFor);
+  const listened = listen({ host, port }, (request, info) => answer(request, info));
+  if (!listened.ok) return listened;
+  return {
+    ok: true,
+    port: listened.port,
+    waitsFor: (what) => waitingFor = what,
+    answerWith: (handler) => answer = handler,
+    close: () => listened.server.shutdown(),
+  };
+}
+
 /** The next port that can be opened now, null when none near can. */
 function freePortAfter(hostname: string, port: number): number | null {
   for (let candidate = port + 1; candidate <= Math.min(port + 100, 65_535); candidate += 1) {
