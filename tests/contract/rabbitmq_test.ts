@@ -1,7 +1,8 @@
 /** The contracts of queue, reports and attempts, kept over RabbitMQ. Needs a broker; skipped without one. */
 import { openEmbeddedStore } from "../../infra/embedded/store.ts";
 import { KeptLog } from "../support/quiet.ts";
-import { deleteNames, openTestRabbit, randomPrefix, whyNoBroker } from "../support/rabbit.ts";
+import { deleteNames, openTestRabbit, randomPrefix } from "../support/rabbit.ts";
+import { serverTest, whyMissing } from "../support/servers.ts";
 import { attemptsContract } from "./attempts_contract.ts";
 import { queueContract, type QueueFactory } from "./queue_contract.ts";
 import { reportQueueContract } from "./report_queue_contract.ts";
@@ -67,9 +68,8 @@ const NO_BOUND =
 const NO_DEDUPLICATION = "the claim starts a message that came twice only once";
 const NO_ORDER = "quorum queues keep what comes back in the order of its coming back";
 
-const reason = await whyNoBroker();
-if (reason !== null) {
-  Deno.test({ name: `rabbitmq contracts (skipped: ${reason})`, ignore: true, fn: () => {} });
+if (whyMissing("rabbitmq") !== null) {
+  serverTest(["rabbitmq"], "rabbitmq: queue, reports and attempts keep their contracts", () => {});
 } else {
   queueContract("rabbitmq quorum", queueOf("quorum"), {
     bound: NO_BOUND,

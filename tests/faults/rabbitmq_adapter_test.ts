@@ -11,16 +11,10 @@ import { systemClock, systemRandom } from "../../infra/clock.ts";
 import { Link } from "../../infra/rabbitmq/link.ts";
 import { openRabbit } from "../../infra/rabbitmq/rabbit.ts";
 import { Inbox } from "../contract/inbox.ts";
-import {
-  AMQP_URL,
-  deleteNames,
-  openTestRabbit,
-  randomPrefix,
-  STORE_ID,
-  whyNoBroker,
-} from "../support/rabbit.ts";
+import { AMQP_URL, deleteNames, openTestRabbit, randomPrefix, STORE_ID } from "../support/rabbit.ts";
 import { KeptLog } from "../support/quiet.ts";
 import { RabbitmqServer } from "../support/rabbitmq_server.ts";
+import { serverTest } from "../support/servers.ts";
 
 const SAMPLE = { jobType: "SampleJob", routingPattern: "sample.*" };
 /** Longer than this means never. */
@@ -28,22 +22,15 @@ const NEVER_MS = 60_000;
 /** As long as the first call waits for a store that does not answer, about. */
 const NO_ANSWER_MS = 4500;
 
-const noBroker = await whyNoBroker();
-
 /** A promise that needs the machine's broker only. */
 function shared(sentence: string, body: (prefix: string) => Promise<void>): void {
-  const skipped = noBroker === null ? "" : ` (skipped: ${noBroker})`;
-  Deno.test({
-    name: `rabbitmq: ${sentence}${skipped}`,
-    ignore: noBroker !== null,
-    fn: async () => {
-      const prefix = randomPrefix();
-      try {
-        await body(prefix);
-      } finally {
-        await deleteNames(prefix, [null, "pool"].map((pool) => ({ ...SAMPLE, pool })));
-      }
-    },
+  serverTest(["rabbitmq"], `rabbitmq: ${sentence}`, async () => {
+    const prefix = randomPrefix();
+    try {
+      await body(prefix);
+    } finally {
+      await deleteNames(prefix, [null, "pool"].map((pool) => ({ ...SAMPLE, pool })));
+    }
   });
 }
 
@@ -53,7 +40,7 @@ function own(
   body: (server: RabbitmqServer) => Promise<void>,
   options: Parameters<typeof RabbitmqServer.start>[0] = {},
 ): void {
-  Deno.test(`rabbitmq: ${sentence}`, async () => {
+  serverTest(["rabbitmq-server", "rabbitmqctl"], `rabbitmq: ${sentence}`, async () => {
     await using server = await RabbitmqServer.start(options);
     await body(server);
   });
@@ -658,17 +645,11 @@ for (const [code, level] of [[541, "info"], [320, "warn"]] as const) {
   });
 }
 
-Deno.test({
-  name: "rabbitmq: nobody who serves attempts answers: a claim is rejected by its deadline",
-  ignore: noBroker !== null,
-  fn: async () => {
-    const prefix = randomPrefix();
-    const worker = await openTestRabbit({ prefix, role: "worker" });
-    const answer = await worker.attempts().hello().catch((error: Error) => error.message);
-    assertEquals(answer, "Cannot ask for attempts: no API instance answered within 5000 ms");
-    await worker.close();
-    await deleteNames(prefix, []);
-  },
+shared("nobody who serves attempts answers: a claim is rejected by its deadline", async (prefix) => {
+  const worker = await openTestRabbit({ prefix, role: "worker" });
+  const answer = await worker.attempts().hello().catch((error: Error) => error.message);
+  assertEquals(answer, "Cannot ask for attempts: no API instance answered within 5000 ms");
+  await worker.close();
 });
 
 // --------------------------------------------------------------------------------------------------------- the load

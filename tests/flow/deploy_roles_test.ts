@@ -45,7 +45,7 @@ async function ask(url: string, text: string): Promise<void> {
 }
 
 serverTest(
-  ["initdb"],
+  ["initdb", "psql"],
   "the database's owner makes the schema and serves; the workers' role enters, claims, and can do no more",
   async () => {
     await using server = await PostgresServer.start();

@@ -4,22 +4,10 @@ import { openRabbit, type Rabbit, type RabbitOptions } from "../../infra/rabbitm
 import { Topology } from "../../infra/rabbitmq/topology.ts";
 import { systemClock, systemRandom } from "../../infra/clock.ts";
 import { KeptLog } from "./quiet.ts";
+import { SERVERS } from "./servers.ts";
 
 /** The broker that tests use when they need none of their own. */
-export const AMQP_URL = Deno.env.get("MILVAION_TEST_AMQP_URL") ?? "amqp://guest:guest@127.0.0.1:5672";
-
-/** Null when the broker can be used, else why not. Throws in CI, where a broker must be there. */
-export async function whyNoBroker(): Promise<string | null> {
-  try {
-    const connection = await connect(AMQP_URL, { timeout: 2000 });
-    await connection.close();
-    return null;
-  } catch (error) {
-    const reason = `no RabbitMQ at ${new URL(AMQP_URL).host}: ${(error as Error).message}`;
-    if (Deno.env.get("CI") === "true") throw new Error(reason, { cause: error });
-    return reason;
-  }
-}
+export const AMQP_URL = SERVERS.amqp;
 
 /** Names that nobody else uses. */
 export function randomPrefix(): string {

@@ -25,6 +25,7 @@ export const NEEDS = [
   "redis",
   "rabbitmq",
   "initdb",
+  "psql",
   "redis-server",
   "rabbitmq-server",
   "rabbitmqctl",
