@@ -8,39 +8,48 @@ import type { Clock } from "./actors/ports/clock.ts";
 import type { Log } from "./actors/ports/log.ts";
 import type { Pool } from "./actors/ports/pool.ts";
 import type { Presence } from "./actors/ports/presence.ts";
+import type { ProcessLoad } from "./actors/ports/process_load.ts";
 import { createSystem } from "./actors/runtime/system.ts";
 import { type Ports, supervisorActor } from "./actors/supervisor.ts";
+import type { WatchdogFigures } from "./actors/watchdog.ts";
 import { type Adapters, openAdapters } from "./infra/adapters.ts";
 import { EXIT, type ExitCode } from "./infra/cli/exit_code.ts";
 import { runVerb } from "./infra/cli/run_verb.ts";
 import { systemClock as clock, systemRandom as random } from "./infra/clock.ts";
 import { type ClusterAdapters, openCluster, ServerError, type ServerState } from "./infra/cluster.ts";
-import {
-  type Command,
-  type ConfigArguments,
-  type MigrateOrder,
-  parseCommandLine,
-} from "./infra/command_line.ts";
+import { type Command, type ConfigArguments, parseCommandLine } from "./infra/command_line.ts";
 import { type Config, loadConfig, problemLine, secretsOf, type SourcedValue } from "./infra/config.ts";
 import { isLoopback } from "./infra/config_rules.ts";
 import { printConfig } from "./infra/config_print.ts";
 import { DataFolderError } from "./infra/embedded/data_folder.ts";
-import { formatDoctor, hasFailed, runDoctor } from "./infra/doctor/doctor.ts";
-import { migrateEmbeddedStore } from "./infra/embedded/store.ts";
+import { askDoctor } from "./infra/doctor_command.ts";
+import { EventLoopProbe } from "./infra/evidence/event_loop.ts";
+import type { ServerLoads } from "./infra/evidence/look.ts";
+import { processLoad } from "./infra/evidence/process_load.ts";
+import { ProcessorGauge } from "./infra/evidence/processors.ts";
+import { Survey } from "./infra/evidence/survey.ts";
 import { checkEnvironment, measuredEnvironment } from "./infra/environment.ts";
 import { askHealth } from "./infra/health_command.ts";
-import { listen, type OpenDoor, openDoor } from "./infra/listen.ts";
+import { httpUrl, listen, type OpenDoor, openDoor } from "./infra/listen.ts";
 import { createLog } from "./infra/log.ts";
 import { createMetrics } from "./infra/metrics.ts";
-import { migrateDatabase } from "./infra/migrate_database.ts";
+import { migrate } from "./infra/migrate_command.ts";
 import { type ClusterUrls, describeMode } from "./infra/mode.ts";
 import { poolSettings } from "./infra/pool_settings.ts";
+import {
+  drainMs,
+  heartbeatMs,
+  leaderSettings,
+  typeDefaults,
+  watchdogSettings,
+} from "./infra/role_settings.ts";
 import { realScheduler } from "./infra/scheduler.ts";
 import { startText } from "./infra/start_text.ts";
 import { type StopSignal, stopSignal } from "./infra/stop_signal.ts";
 import { hasColors, verbWorld, writeText } from "./infra/terminal.ts";
 import { createApp } from "./routes/app.ts";
 import type { ApiDeps } from "./routes/deps.ts";
+import { sha256 } from "./routes/guard.ts";
 import { startingAnswer } from "./routes/starting.ts";
 import { workerHealth } from "./routes/worker_health.ts";
 import { runDiscovery } from "./workers/discover.ts";
@@ -48,7 +57,7 @@ import { DiscoveryError } from "./workers/discovery.ts";
 import { hostLimits, runHost } from "./workers/host.ts";
 import { createPool } from "./workers/pool.ts";
 
-const VERSION = "0.2.0";
+const VERSION = "0.3.0";
 const SAMPLES = new URL(import.meta.resolve("./workers/jobs/samples/")).pathname;
 /** What a clean stop may take beyond the grace of running jobs. */
 const STOP_MARGIN_MS = 3000;
@@ -85,14 +94,22 @@ async function perform(command: Command): Promise<ExitCode> {
     case "config print":
       return await withSettings(command.config, ({ sources }) => say(printConfig(sources, command.output)));
     case "doctor":
-      return await withSettings(command.config, (settings) => doctor(settings, command.output));
+      return await withSettings(command.config, async ({ config }) => {
+        const env = Deno.env.toObject();
+        const { isWell, text } = await askDoctor(command, { config, env, clock, random });
+        say(text);
+        return isWell ? EXIT.ok : EXIT.config;
+      });
     case "health":
       return await withSettings(command.config, async ({ config }) => {
         const { isAlive, message } = await askHealth(config);
         return isAlive ? say(message + "\n") : fail(EXIT.unavailable, message);
       });
     case "migrate":
-      return await withSettings(command.config, (settings) => migrate(settings, command));
+      return await withSettings(command.config, async ({ config, log }) => {
+        const { ok, message } = await migrate(command, { config, clock, log });
+        return ok ? say(message + "\n") : fail(EXIT.config, message);
+      });
     case "run":
     case "api":
     case "worker":
@@ -177,6 +194,7 @@ async function startEmbedded(instance: Instance): Promise<ExitCode> {
       clock,
       random,
       log,
+      meter: instance.metrics.meter,
     }),
     createPool({ ...poolSettings(config, SAMPLES), clock, log }),
   ]);
@@ -194,7 +212,7 @@ async function startEmbedded(instance: Instance): Promise<ExitCode> {
   }
   return await run(instance, {
     ports: { ...adapters, clock, random, log, meter: instance.metrics.meter },
-    api: { adapters, door, jobTypes: jobTypesOf(config, adapters.presence, clock) },
+    api: { adapters, door, jobTypes: jobTypesOf(config, adapters.presence, clock), loads: null },
     pool,
     description: adapters.description,
     soleProcess: true,
@@ -226,6 +244,7 @@ async function startCluster(instance: Instance, urls: ClusterUrls): Promise<Exit
       clock,
       random,
       log,
+      meter: instance.metrics.meter,
     });
     const { clock: clusterClock } = cluster;
     if (role !== "api") {
@@ -241,7 +260,7 @@ async function startCluster(instance: Instance, urls: ClusterUrls): Promise<Exit
       ports: { ...cluster, clock: clusterClock, random, log, meter: instance.metrics.meter },
       api: door === null || cluster.api === null
         ? null
-        : { adapters: { ...cluster, ...cluster.api }, door, jobTypes },
+        : { adapters: { ...cluster, ...cluster.api }, door, jobTypes, loads: cluster.api.loads },
       pool,
       description: cluster.description,
       soleProcess: false,
@@ -258,7 +277,13 @@ async function startCluster(instance: Instance, urls: ClusterUrls): Promise<Exit
 /** What an instance is made of. */
 interface Parts {
   readonly ports: Ports;
-  readonly api: { readonly adapters: Adapters; readonly door: OpenDoor; readonly jobTypes: JobTypes } | null;
+  readonly api: {
+    readonly adapters: Adapters;
+    readonly door: OpenDoor;
+    readonly jobTypes: JobTypes;
+    /** What servers say of themselves; null without any. */
+    readonly loads: ServerLoads | null;
+  } | null;
   readonly pool: Pool | null;
   readonly description: string;
   readonly soleProcess: boolean;
@@ -268,19 +293,37 @@ interface Parts {
 
 async function run(instance: Instance, parts: Parts): Promise<ExitCode> {
   const { config, log, id, signals } = instance;
-  const { Worker, MilvaionConfig: { Api, JobDispatcher } } = config;
+  const { Worker, MilvaionConfig: { Api } } = config;
   const { ports, pool } = parts;
   let epoch: number | null = null;
+  let watched: WatchdogFigures | null = null;
   const system = createSystem({ clock: ports.clock, random, scheduler: realScheduler });
-  const api = parts.api === null ? null : await openApi(instance, parts, parts.api, {
+  const probe = new EventLoopProbe(clock, instance.metrics.meter);
+  const load = processLoad({
+    probe,
+    processors: new ProcessorGauge({ clock, hostsCpuMs: () => pool?.figures().cpuMs ?? 0 }),
+    hostsRssBytes: () => pool?.figures().rssBytes ?? 0,
+    memoryLimitMb: Worker.MemoryLimitMb,
+  });
+  const survey = parts.api === null ? null : surveyOf(instance, parts, parts.api, load);
+  const api = parts.api === null || survey === null ? null : await openApi(instance, parts, parts.api, {
+    evidence: survey,
     leadership: () => ({ isLeader: epoch !== null, epoch }),
+    watchdog: () => watched,
     actors: system,
   });
   const health = pool === null || api !== null || Worker.HealthPort === 0 ? null : listen(
     { host: "127.0.0.1", port: Worker.HealthPort },
-    workerHealth({ page: instance.metrics.page, pool, servers: parts.servers }),
+    workerHealth({
+      page: instance.metrics.page,
+      pool,
+      servers: parts.servers,
+      reportsHeldBack: () => ports.reports.heldBack().count,
+    }),
   );
   if (health?.ok === false) {
+    survey?.stop();
+    probe.stop();
     await Promise.all([pool?.stop(0), parts.close()]);
     return fail(
       EXIT.config,
@@ -297,12 +340,10 @@ async function run(instance: Instance, parts: Parts): Promise<ExitCode> {
       api: parts.api === null ? null : {
         ports: { ...ports, ...parts.api.adapters },
         jobTypes: parts.api.jobTypes,
-        lockTtlMs: JobDispatcher.LockTtlSeconds * 1000,
-        misfireThresholdMs: JobDispatcher.MisfireThresholdSeconds * 1000,
-        batchSize: JobDispatcher.BatchSize,
-        pollMs: JobDispatcher.PollingIntervalSeconds * 1000,
+        ...leaderSettings(config),
         soleProcess: parts.soleProcess,
         onLeading: (leading) => epoch = leading,
+        watchdog: { ...watchdogSettings(config), onLooked: (figures) => watched = figures },
       },
       worker: pool === null ? null : {
         pool,
@@ -311,6 +352,8 @@ async function run(instance: Instance, parts: Parts): Promise<ExitCode> {
         version: VERSION,
         maxParallelJobs: Worker.MaxParallelJobs,
         heartbeatIntervalMs: heartbeatMs(config),
+        drainMs: drainMs(config),
+        load,
       },
     }),
   );
@@ -318,7 +361,7 @@ async function run(instance: Instance, parts: Parts): Promise<ExitCode> {
     version: VERSION,
     api: parts.api === null
       ? null
-      : { url: urlOf(Api.Host, parts.api.door.port), needsToken: Api.Token !== null },
+      : { url: httpUrl(Api.Host, parts.api.door.port), needsToken: Api.Token !== null },
     storeDescription: parts.description,
     worker: pool === null
       ? null
@@ -332,7 +375,15 @@ async function run(instance: Instance, parts: Parts): Promise<ExitCode> {
       exitCode: EXIT.software,
     })),
   ]);
-  log.info("Stopping", { why: ended.why });
+  const runs = pool?.figures().busy ?? 0;
+  log.info("Stopping", { why: ended.why, runs });
+  if (runs > 0) {
+    log.info(
+      `Runs may end within ${drainMs(config) / 1000} s; told a second time, the program stops at once`,
+    );
+  }
+  survey?.stop();
+  probe.stop();
   api?.close();
   const stopped = stopInOrder({
     config,
@@ -351,12 +402,35 @@ async function run(instance: Instance, parts: Parts): Promise<ExitCode> {
   return ended.exitCode;
 }
 
+/** Looks at what runs, for the bottleneck advisor. */
+function surveyOf(
+  { config, id, metrics }: Instance,
+  { ports }: Parts,
+  { adapters, jobTypes, loads }: NonNullable<Parts["api"]>,
+  load: () => ProcessLoad,
+): Survey {
+  const { store } = adapters;
+  return new Survey({
+    instanceId: id,
+    hostName: Deno.hostname(),
+    intervalMs: config.MilvaionConfig.Bottlenecks.LookIntervalSeconds * 1000,
+    clock: ports.clock,
+    reader: metrics.reader,
+    load,
+    counts: () => store.history.counts(),
+    depths: () => adapters.queue.depth(),
+    workers: () => jobTypes.refresh(),
+    copies: () => store.reads.copies(),
+    servers: loads,
+  });
+}
+
 /** Puts the API behind its open door. */
 async function openApi(
   instance: Instance,
   parts: Parts,
   { adapters, door, jobTypes }: NonNullable<Parts["api"]>,
-  own: Pick<ApiDeps, "leadership" | "actors">,
+  own: Pick<ApiDeps, "leadership" | "watchdog" | "actors" | "evidence">,
 ): Promise<{ close(): void }> {
   const { Api, JobDispatcher } = instance.config.MilvaionConfig;
   const api = createApp({
@@ -375,6 +449,8 @@ async function openApi(
       token: Api.Token === null ? null : { hash: await sha256(Api.Token) },
       loopback: isLoopback(Api.Host),
       misfireThresholdMs: JobDispatcher.MisfireThresholdSeconds * 1000,
+      maxJobDataBytes: Api.MaxJobDataKiB * 1024,
+      leaseMs: instance.config.Worker.LeaseSeconds * 1000,
       storeDescription: parts.description,
     },
     upgradeWebSocket: Deno.upgradeWebSocket,
@@ -400,68 +476,7 @@ async function stopInOrder(parts: {
 }
 
 function jobTypesOf(config: Config, presence: Presence, at: Clock): JobTypes {
-  return createJobTypes({
-    presence,
-    clock: at,
-    fallback: {
-      maxRetries: 3,
-      baseRetryDelaySeconds: 5,
-      executionTimeoutSeconds: config.Worker.ExecutionTimeoutSeconds,
-    },
-  });
-}
-
-function heartbeatMs(config: Config): number {
-  return config.Worker.Heartbeat.IntervalSeconds * 1000;
-}
-
-function urlOf(host: string, port: number): string {
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
-}
-
-/** Looks at everything that is configured, whichever mode it makes. */
-async function doctor({ config }: Settings, output: "table" | "json"): Promise<ExitCode> {
-  const { DataDir, Api, Postgres, Redis, RabbitMQ } = config.MilvaionConfig;
-  const isEmbedded = [Postgres.Url, Redis.Url, RabbitMQ.Url].every((url) => url === null);
-  const results = await runDoctor({
-    dataDir: isEmbedded ? DataDir : null,
-    api: { host: Api.Host, port: Api.Port },
-    postgres: Postgres.Url === null ? null : { url: Postgres.Url },
-    redis: Redis.Url === null ? null : { url: Redis.Url, keyPrefix: Redis.KeyPrefix },
-    rabbitmq: RabbitMQ.Url === null ? null : { url: RabbitMQ.Url, queueType: RabbitMQ.QueueType },
-    workers: null,
-    clock,
-    random,
-  });
-  say(formatDoctor(results, output, hasColors(Deno.stdout, Deno.env.toObject())));
-  return hasFailed(results) ? EXIT.config : EXIT.ok;
-}
-
-async function migrate({ config, log }: Settings, order: MigrateOrder): Promise<ExitCode> {
-  const { DataDir, Postgres } = config.MilvaionConfig;
-  const { dryRun, from, workerRole } = order;
-  if (Postgres.Url === null) {
-    if (from !== null || workerRole !== null) {
-      const option = from === null ? "--worker-role" : "--from";
-      return fail(EXIT.config, `${option} concerns PostgreSQL: set DATABASE_URL to say where`);
-    }
-    return say(await migrateEmbeddedStore(DataDir, { dryRun }) + "\n");
-  }
-  const report = await migrateDatabase({
-    config,
-    url: Postgres.Url,
-    dryRun,
-    from,
-    workerRole,
-    clock,
-    log,
-  });
-  return say(report + "\n");
-}
-
-async function sha256(text: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return createJobTypes({ presence, clock: at, fallback: typeDefaults(config) });
 }
 
 function say(text: string): ExitCode {

@@ -3,17 +3,20 @@
  *
  * Deliveries wait here only while a lane is sure to come (prefetch = lanes, and what they will take in a
  * moment). Lanes are taken before the claim is asked for and given back when user code has ended, so a granted
- * claim always has a lane. All lanes that came free in one turn of the event loop are filled by one claim.
+ * claim has a lane; or that of a run that is about to end (`claims_ahead.ts`), which it follows. All lanes that came free in one turn of the event loop are filled by one claim.
  *
  * Lanes are shared with the other types of this worker, so a delivery may wait for one that other types hold. Such
  * deliveries go back to the queue after a moment, for another worker to take; when this worker is full the flow is
- * paused until it has a lane again.
+ * paused. The type keeps its place in the line for a lane, and when its turn comes the lane is kept for what the queue
+ * sends then.
  */
 import type { JobTypeOffer } from "./domain/job_type.ts";
 import { announceMessages } from "./announce.ts";
+import { ClaimsAhead } from "./claims_ahead.ts";
 import type { ClaimAnswer } from "./domain/message.ts";
 import type { Attempts } from "./ports/attempts.ts";
 import type { Events } from "./ports/events.ts";
+import type { RunningJob } from "./ports/pool.ts";
 import type { Delivery, Queue, Subscription } from "./ports/queue.ts";
 import {
   type ActorContext,
@@ -22,21 +25,29 @@ import {
   type RunOutcome,
   STOP,
 } from "./runtime/actor.ts";
-import { KEPT_FOR_KILLING } from "./heartbeat.ts";
+import { attemptOf, type Grant, grantsOf, type GrantUse } from "./grant.ts";
 import { jobActor, type JobActorMessage, type JobDeps } from "./job.ts";
+import { LaneRuns, type Run } from "./lane_runs.ts";
 import type { Lanes } from "./lanes.ts";
+import { MessageFlow } from "./message_flow.ts";
+import { SubscribeTries } from "./subscribe_tries.ts";
 
 type PrivateMessage =
   | { readonly type: "subscribed"; readonly subscription: RunOutcome<Subscription> }
   | { readonly type: "subscribeAgain" }
   | { readonly type: "delivered"; readonly deliveries: readonly Delivery[] }
-  | { readonly type: "laneFree"; readonly durationMs: number }
+  | { readonly type: "running"; readonly run: Run; readonly running: RunningJob }
+  | { readonly type: "laneFree"; readonly run: Run; readonly durationMs: number | null }
   | { readonly type: "fill" }
   | { readonly type: "stuck" }
+  | { readonly type: "noneCame" }
+  | { readonly type: "followsTooLong" }
   | { readonly type: "claimAgain" }
   | {
     readonly type: "claimed";
     readonly deliveries: readonly Delivery[];
+    /** For lanes that are not free yet. */
+    readonly isAhead: boolean;
     readonly leaseFrom: number;
     readonly answers: RunOutcome<readonly ClaimAnswer[]>;
   }
@@ -57,38 +68,31 @@ export interface ConsumerOptions {
 
 interface State {
   readonly waiting: Delivery[];
-  subscription: Subscription | null;
+  readonly flow: MessageFlow;
+  readonly tries: SubscribeTries;
+  readonly runs: LaneRuns;
+  readonly ahead: ClaimsAhead;
   /** Lanes of this type that hold no attempt and are not being claimed for. */
   free: number;
   /** Job actors that are not gone yet: running, or still reporting. */
   readonly alive: Set<ActorRef<JobActorMessage>>;
   claiming: number;
-  prefetch: number;
   fillAsked: boolean;
   /** A timer runs after which what waits is given back. */
   stuckTimer: boolean;
-  /** Deliveries were given back, and none are taken until this worker has a lane, or claims work, again. */
-  paused: "full" | "claims-fail" | null;
+  /** A lane is kept for what comes from the queue now. */
+  expecting: boolean;
   claimFailures: number;
-  averageMs: number;
   stopping: boolean;
   unsubscribed: boolean;
 }
 
-/**
- * A look-ahead of messages (never of claims): as many as lanes will surely take within this time, at most five a lane.
- * Without it a lane idles from the end of a run until its report is safe and the next message has come.
- */
-const AHEAD_MS = 100;
-const AHEAD_AT_MOST = 5;
-/** What a type's runs are taken to last before one has ended. */
-const UNKNOWN_RUN_MS = 1000;
-const SUBSCRIBE_AGAIN_MS = 1000;
+const SUBSCRIBE_LOOK_MS = 1000;
+/** So long a lane is kept for a message that is on its way: the queue may hold none any more. */
+const COMES_WITHIN_MS = 100;
 /** Pause after a claim that failed, doubled with each further one up to 4 s. */
 const CLAIM_AGAIN_MS = 250;
 const CLAIM_FAILURES_COUNTED = 4;
-/** How long deliveries may wait while no lane comes free for them. */
-const STUCK_AFTER_MS = 250;
 
 export function consumerActor(
   deps: ConsumerDeps,
@@ -102,18 +106,20 @@ export function consumerActor(
     kind: "consumer",
 
     start(context) {
+      const runs = new LaneRuns();
       const state: State = {
         waiting: [],
-        subscription: null,
+        flow: new MessageFlow(lanesOfType),
+        tries: new SubscribeTries(),
+        runs,
+        ahead: new ClaimsAhead(runs, deps.clock),
         free: lanesOfType,
         alive: new Set(),
         claiming: 0,
-        prefetch: lanesOfType,
         fillAsked: false,
         stuckTimer: false,
-        paused: null,
+        expecting: false,
         claimFailures: 0,
-        averageMs: UNKNOWN_RUN_MS,
         stopping: false,
         unsubscribed: false,
       };
@@ -126,7 +132,8 @@ export function consumerActor(
         case "subscribed":
           return onSubscribed(state, message.subscription, context);
         case "subscribeAgain":
-          subscribe(state, context);
+          if (state.tries.isTime(deps.queue.canPublish(), deps.clock.mono())) subscribe(state, context);
+          else context.after("subscribe", SUBSCRIBE_LOOK_MS, { type: "subscribeAgain" });
           return state;
         case "delivered":
           if (state.stopping) {
@@ -136,21 +143,27 @@ export function consumerActor(
             fill(state, context);
           }
           return state;
-        case "laneFree":
-          state.free += 1;
-          deps.lanes.give(1);
-          state.averageMs += (message.durationMs - state.averageMs) / 16;
-          askToFill(state, context);
+        case "running":
+          message.run.running = message.running;
           return state;
+        case "laneFree":
+          return onLaneFree(state, message, context);
         case "fill":
           state.fillAsked = false;
-          adjustPrefetch(state);
-          if (state.paused === "full") resumeWithLane(state, context);
+          state.flow.adjust();
+          if (state.flow.paused === "full" && !state.stopping) resumeWithLane(state, context);
           fill(state, context);
           return state;
         case "stuck":
           onStuck(state, context);
           return state;
+        case "noneCame":
+          state.expecting = false;
+          fill(state, context);
+          return state;
+        case "followsTooLong":
+          for (const { job } of state.ahead.takeStale()) job?.tell({ type: "recall" });
+          return watchFollowing(state, context);
         case "claimAgain":
           resume(state);
           return state;
@@ -171,11 +184,16 @@ export function consumerActor(
       state.stopping = true;
       deps.lanes.forget(offer.name);
       for (const delivery of state.waiting.splice(0)) delivery.requeue();
-      const { subscription } = state;
+      const { subscription } = state.flow;
       if (subscription === null) state.unsubscribed = true;
       else context.run(() => subscription.stop(), () => ({ type: "unsubscribed" }));
-      for (const job of state.alive) context.stopChild(job);
+      for (const job of state.alive) job.tell({ type: "workerStops" });
       return mayStop(state);
+    },
+
+    stopped() {
+      // After a crash, too: a lane that is kept for nobody is lost to all.
+      deps.lanes.forget(offer.name);
     },
   };
 
@@ -187,7 +205,7 @@ export function consumerActor(
             jobType: offer.name,
             routingPattern: offer.routingPattern,
             pool: deps.workerId,
-            prefetch: state.prefetch,
+            prefetch: state.flow.prefetch,
           },
           (deliveries) => context.inject({ type: "delivered", deliveries }),
         ),
@@ -197,13 +215,27 @@ export function consumerActor(
 
   function onSubscribed(state: State, subscribed: RunOutcome<Subscription>, context: Context): State {
     if (subscribed.ok) {
-      state.subscription = subscribed.value;
+      state.flow.begin(subscribed.value);
+      if (state.tries.succeeded()) deps.log.info("Consuming again", { jobType: offer.name });
       if (state.stopping) context.run(() => subscribed.value.stop(), () => ({ type: "unsubscribed" }));
-      else if (state.paused !== null) subscribed.value.setPrefetch(0);
     } else {
-      deps.log.warn("Cannot consume, trying again: " + subscribed.error.message, { jobType: offer.name });
-      context.after("subscribe", SUBSCRIBE_AGAIN_MS, { type: "subscribeAgain" });
+      const { message } = subscribed.error;
+      if (state.tries.failed(message, deps.queue.canPublish(), deps.clock.mono())) {
+        deps.log.warn("Cannot consume, trying again: " + message, { jobType: offer.name });
+      }
+      context.after("subscribe", SUBSCRIBE_LOOK_MS, { type: "subscribeAgain" });
     }
+    return state;
+  }
+
+  function onLaneFree(
+    state: State,
+    { run, durationMs }: Extract<PrivateMessage, { type: "laneFree" }>,
+    context: Context,
+  ): State {
+    if (durationMs !== null) state.flow.ran(durationMs);
+    if (state.runs.end(run, durationMs, deps.clock.mono())) giveBack(state, 1);
+    askToFill(state, context);
     return state;
   }
 
@@ -215,13 +247,44 @@ export function consumerActor(
   }
 
   function fill(state: State, context: Context): void {
+    let taken = 0;
     const wanted = state.stopping ? 0 : Math.min(state.free, state.waiting.length);
-    if (wanted === 0) deps.lanes.pass();
-    const taken = wanted === 0 ? 0 : deps.lanes.take(offer.name, wanted, () => askToFill(state, context));
-    if (taken > 0) claim(state, taken, context);
+    if (wanted === 0) {
+      if (!state.expecting) deps.lanes.leave(offer.name);
+    } else {
+      state.expecting = false;
+      const lanes = deps.lanes.take(offer.name, wanted, () => askToFill(state, context));
+      state.free -= lanes;
+      claim(state, lanes, false, context);
+      taken += lanes;
+    }
+    taken += claimAhead(state, context);
     if (state.waiting.length === 0) context.cancelTimer("stuck");
-    else if (taken > 0 || !state.stuckTimer) context.after("stuck", STUCK_AFTER_MS, { type: "stuck" });
+    else if (taken > 0 || !state.stuckTimer) {
+      context.after("stuck", state.ahead.patienceMs, { type: "stuck" });
+    }
     state.stuckTimer = state.waiting.length > 0;
+  }
+
+  /** For lanes that will be free in a moment. Says how many it has asked for. */
+  function claimAhead(state: State, context: Context): number {
+    const waiting = state.waiting.length;
+    if (waiting === 0 || state.stopping || state.flow.paused !== null || deps.lanes.isWanted) return 0;
+    const count = Math.min(waiting, state.ahead.wanted);
+    state.ahead.asked(count);
+    claim(state, count, true, context);
+    if (count < waiting) {
+      const { nextIn } = state.ahead;
+      if (nextIn !== null) context.after("ahead", nextIn, { type: "fill" });
+    }
+    return count;
+  }
+
+  /** Whether what follows gets its lane in time. */
+  function watchFollowing(state: State, context: Context): State {
+    const { staleIn } = state.ahead;
+    if (staleIn !== null) context.after("following", staleIn, { type: "followsTooLong" });
+    return state;
   }
 
   /** Nothing here got a lane for a while: another worker may have one. */
@@ -229,13 +292,9 @@ export function consumerActor(
     state.stuckTimer = false;
     if (state.stopping || state.waiting.length === 0) return;
     if (state.free > 0 && deps.lanes.free === 0) {
-      pause(state, "full");
-      waitForLane(state, context);
-    } else {
-      // Runs are longer than they were: no look-ahead until they are short again.
-      state.averageMs = Math.max(state.averageMs, AHEAD_MS * (lanesOfType + 1));
-      adjustPrefetch(state);
-    }
+      state.flow.pause("full");
+      deps.lanes.wait(offer.name, () => askToFill(state, context));
+    } else state.flow.noneAhead();
     giveWaitingBack(state);
   }
 
@@ -243,31 +302,25 @@ export function consumerActor(
     for (const delivery of state.waiting.splice(0).reverse()) delivery.requeue();
   }
 
-  function pause(state: State, why: "full" | "claims-fail"): void {
-    if (state.paused === null) state.subscription?.setPrefetch(0);
-    state.paused = why;
-  }
-
   function resume(state: State): void {
-    if (state.paused === null || state.stopping) return;
-    state.paused = null;
-    state.subscription?.setPrefetch(state.prefetch);
+    if (!state.stopping) state.flow.resume();
   }
 
+  /** When its turn has come, what was given back may come again. */
   function resumeWithLane(state: State, context: Context): void {
-    if (deps.lanes.free > 0) resume(state);
-    else waitForLane(state, context);
+    if (!deps.lanes.keep(offer.name)) {
+      deps.lanes.wait(offer.name, () => askToFill(state, context));
+      return;
+    }
+    resume(state);
+    state.expecting = true;
+    context.after("expecting", COMES_WITHIN_MS, { type: "noneCame" });
   }
 
-  function waitForLane(state: State, context: Context): void {
-    deps.lanes.forget(offer.name);
-    deps.lanes.whenFree(offer.name, () => askToFill(state, context));
-  }
-
-  function claim(state: State, taken: number, context: Context): void {
-    state.free -= taken;
-    state.claiming += taken;
-    const deliveries = state.waiting.splice(0, taken);
+  function claim(state: State, count: number, isAhead: boolean, context: Context): void {
+    if (count === 0) return;
+    state.claiming += count;
+    const deliveries = state.waiting.splice(0, count);
     // The lease counts from before the request, never from the answer.
     const leaseFrom = deps.clock.mono();
     const requests = deliveries.map((delivery) => ({
@@ -277,7 +330,7 @@ export function consumerActor(
     }));
     context.run(
       () => deps.attempts.claim(requests, leaseMs),
-      (answers) => ({ type: "claimed", deliveries, leaseFrom, answers }),
+      (answers) => ({ type: "claimed", deliveries, isAhead, leaseFrom, answers }),
     );
   }
 
@@ -286,38 +339,45 @@ export function consumerActor(
     claimed: Extract<PrivateMessage, { type: "claimed" }>,
     context: Context,
   ): State | typeof STOP {
-    const { deliveries, answers, leaseFrom } = claimed;
+    const { deliveries, answers, isAhead, leaseFrom } = claimed;
     state.claiming -= deliveries.length;
     if (!answers.ok) {
-      // Unknown whether they were granted: given back, and reaped if they were.
-      deps.log.warn("Cannot claim, handing back: " + answers.error.message, { jobType: offer.name });
-      giveBack(state, deliveries.length);
-      state.waiting.unshift(...deliveries);
-      giveWaitingBack(state);
-      const again = CLAIM_AGAIN_MS * 2 ** state.claimFailures;
-      state.claimFailures = Math.min(state.claimFailures + 1, CLAIM_FAILURES_COUNTED);
-      pause(state, "claims-fail");
-      context.after("claimAgain", again, { type: "claimAgain" });
-      return mayStop(state);
+      if (isAhead) state.ahead.answered(deliveries.length);
+      else giveBack(state, deliveries.length);
+      return onClaimFailed(state, deliveries, answers.error, context);
     }
     state.claimFailures = 0;
-    const isWatched = deps.events.wants("occurrenceChanged");
-    let granted = 0;
-    deliveries.forEach((delivery, index) => {
-      const answer = answers.value[index];
-      if (answer?.ok !== true) {
-        delivery.ack();
-        return;
-      }
-      granted += 1;
-      if (isWatched) announceMessages(deps, [{ ...delivery.message, attempt: answer.attempt }], "Running");
-      start(state, delivery, answer, leaseFrom, context);
-    });
-    deps.meter.count("attempts_claimed_total", granted, { jobType: offer.name });
-    if (granted < deliveries.length) {
-      giveBack(state, deliveries.length - granted);
+    const grants = grantsOf(deliveries, answers.value, leaseFrom);
+    deps.meter.count("attempts_claimed_total", grants.length, { jobType: offer.name });
+    if (isAhead) state.ahead.answered(deliveries.length);
+    for (const grant of grants) {
+      if (state.stopping) handBack(state, grant, "stopping", context);
+      else if (isAhead) startAhead(state, grant, context);
+      else start(state, grant, null, context);
+    }
+    if (isAhead) watchFollowing(state, context);
+    else if (state.stopping) giveBack(state, grants.length);
+    if (grants.length < deliveries.length) {
+      if (!isAhead) giveBack(state, deliveries.length - grants.length);
       askToFill(state, context);
     }
+    return mayStop(state);
+  }
+
+  /** Unknown whether they were granted: given back, and reaped if they were. */
+  function onClaimFailed(
+    state: State,
+    deliveries: readonly Delivery[],
+    error: Error,
+    context: Context,
+  ): State | typeof STOP {
+    deps.log.warn("Cannot claim, handing back: " + error.message, { jobType: offer.name });
+    state.waiting.unshift(...deliveries);
+    giveWaitingBack(state);
+    const again = CLAIM_AGAIN_MS * 2 ** state.claimFailures;
+    state.claimFailures = Math.min(state.claimFailures + 1, CLAIM_FAILURES_COUNTED);
+    state.flow.pause("claims-fail");
+    context.after("claimAgain", again, { type: "claimAgain" });
     return mayStop(state);
   }
 
@@ -326,40 +386,51 @@ export function consumerActor(
     deps.lanes.give(lanes);
   }
 
-  function start(
+  /** On a lane that is free by now, or on that of the run that ends next. */
+  function startAhead(state: State, grant: Grant, context: Context): void {
+    if (state.free > 0 && deps.lanes.free > 0) {
+      state.free -= deps.lanes.take(offer.name, 1, () => {});
+      return start(state, grant, null, context);
+    }
+    const { first } = state.runs;
+    if (first === null) handBack(state, grant, "no-lane", context);
+    else start(state, grant, first, context);
+  }
+
+  function start(state: State, grant: Grant, before: Run | null, context: Context): void {
+    const run: Run = { leaseFrom: grant.leaseFrom, job: null, running: null, before: null, follower: null };
+    if (before === null) state.runs.begin(run, deps.clock.mono());
+    else state.runs.follow(run, before);
+    if (deps.events.wants("occurrenceChanged")) {
+      announceMessages(deps, [{ ...grant.delivery.message, attempt: grant.answer.attempt }], "Running");
+    }
+    run.job = spawnJob(state, grant, {
+      unwanted: null,
+      after: before?.running ?? null,
+      onRunning: (running) => context.inject({ type: "running", run, running }),
+      onLaneFree: (durationMs) => context.inject({ type: "laneFree", run, durationMs }),
+    }, context);
+  }
+
+  function handBack(state: State, grant: Grant, unwanted: "no-lane" | "stopping", context: Context): void {
+    spawnJob(state, grant, { unwanted, after: null, onRunning: () => {}, onLaneFree: () => {} }, context);
+  }
+
+  function spawnJob(
     state: State,
-    delivery: Delivery,
-    answer: Extract<ClaimAnswer, { ok: true }>,
-    leaseFrom: number,
+    grant: Grant,
+    use: GrantUse,
     context: Context,
-  ): void {
-    const { message } = delivery;
-    const limit = message.executionTimeoutSeconds ?? offer.executionTimeoutSeconds;
+  ): ActorRef<JobActorMessage> {
+    const { delivery, answer } = grant;
     const job = context.spawn(
-      `${message.occurrenceId}/${answer.token}`,
-      jobActor(deps, {
-        delivery,
-        token: answer.token,
-        attempt: answer.attempt,
-        leaseFrom,
-        startBefore: leaseFrom + leaseMs * (1 - KEPT_FOR_KILLING),
-        timeoutMs: limit === null ? null : limit * 1000,
-        onLaneFree: (durationMs) => context.inject({ type: "laneFree", durationMs }),
-      }),
+      `${delivery.message.occurrenceId}/${answer.token}`,
+      jobActor(deps, attemptOf(grant, options, use)),
       { restart: "never" },
     );
     state.alive.add(job);
     context.watch(job, () => ({ type: "jobGone", job }));
-    if (state.stopping) context.stopChild(job);
-  }
-
-  function adjustPrefetch(state: State): void {
-    const ahead = Math.min(AHEAD_AT_MOST * lanesOfType, Math.floor(lanesOfType * AHEAD_MS / state.averageMs));
-    const before = state.prefetch - lanesOfType;
-    // A change costs the broker something, and averages tremble.
-    if (ahead === before || (ahead > before * 0.7 && ahead < before * 1.5)) return;
-    state.prefetch = lanesOfType + ahead;
-    if (state.paused === null) state.subscription?.setPrefetch(state.prefetch);
+    return job;
   }
 
   function mayStop(state: State): State | typeof STOP {

@@ -1,5 +1,6 @@
 /**
- * Presence of this worker and the leases of its running attempts.
+ * Presence of this worker, and the leases of its running attempts and of those whose reports are held back: until a
+ * report has gone, nobody else knows that its attempt has ended, and it must not be taken for lost.
  *
  * Every third of a lease all running attempts are renewed in one call, and presence says which are running: two
  * paths, either of which keeps an attempt from being taken for lost. One that has had neither for a lease's length,
@@ -12,7 +13,9 @@ import type { Clock } from "./ports/clock.ts";
 import type { Events, LiveEvent } from "./ports/events.ts";
 import type { Log } from "./ports/log.ts";
 import type { Pool } from "./ports/pool.ts";
-import type { Presence, RunningAttempt } from "./ports/presence.ts";
+import type { Presence, RunningAttempt, WorkerLoad } from "./ports/presence.ts";
+import type { ProcessLoad } from "./ports/process_load.ts";
+import type { ReportQueue } from "./ports/queue.ts";
 import {
   type ActorContext,
   type ActorDefinition,
@@ -26,10 +29,14 @@ export type HeartbeatMessage =
   | {
     readonly type: "attemptStarted";
     readonly attempt: RunningAttempt & { readonly jobType: string };
+    /** Of its job data. */
+    readonly payloadBytes: number;
     readonly leaseFrom: number;
     readonly job: ActorRef<JobActorMessage>;
   }
-  | { readonly type: "attemptEnded"; readonly attempt: RunningAttempt & { readonly jobType: string } };
+  | { readonly type: "attemptEnded"; readonly attempt: RunningAttempt & { readonly jobType: string } }
+  /** It takes no more work; what runs may go on for a while. */
+  | { readonly type: "workerStops" };
 
 type PrivateMessage =
   | { readonly type: "renewNow" }
@@ -58,6 +65,7 @@ export interface HeartbeatDeps {
   readonly presence: Presence;
   readonly events: Events;
   readonly pool: Pick<Pool, "jobTypes">;
+  readonly reports: Pick<ReportQueue, "heldBack">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -71,6 +79,8 @@ export interface HeartbeatOptions {
   readonly leaseMs: number;
   /** How often presence is announced. */
   readonly intervalMs: number;
+  /** What the process takes; without it nothing is told. */
+  readonly load?: (() => ProcessLoad) | undefined;
 }
 
 interface Held extends RunningAttempt {
@@ -89,6 +99,15 @@ interface State {
   readonly unsubscribe: () => void;
   announcing: boolean;
   stopping: boolean;
+  /** Of the last minute or two. */
+  payload: Payload | null;
+}
+
+interface Payload {
+  readonly jobType: string;
+  readonly bytes: number;
+  /** Monotonic. */
+  readonly at: number;
 }
 
 /** The last third of a lease is kept for ending user code, kill ladder included (reliability I10). */
@@ -96,6 +115,7 @@ export const KEPT_FOR_KILLING = 1 / 3;
 const RENEW_AGAIN_MS = 1000;
 const WATCH_EVERY_AT_MOST_MS = 1000;
 const ANNOUNCE_CHANGE_AFTER_MS = 1000;
+const PAYLOAD_REMEMBERED_MS = 60_000;
 
 export function heartbeatActor(
   deps: HeartbeatDeps,
@@ -121,8 +141,11 @@ export function heartbeatActor(
         unsubscribe,
         announcing: false,
         stopping: false,
+        payload: null,
       };
       startAnnouncing(state, context);
+      // What an instance before this one left behind has little of its leases left.
+      startRenewing(state, context);
       return state;
     },
 
@@ -137,6 +160,7 @@ export function heartbeatActor(
             isLost: false,
           });
           state.busy.set(attempt.jobType, (state.busy.get(attempt.jobType) ?? 0) + 1);
+          notePayload(state, attempt.jobType, message.payloadBytes);
           if (state.held.size === 1) {
             context.after("announceChange", ANNOUNCE_CHANGE_AFTER_MS, { type: "announceNow" });
           }
@@ -147,15 +171,12 @@ export function heartbeatActor(
             state.busy.set(message.attempt.jobType, (state.busy.get(message.attempt.jobType) ?? 1) - 1);
           }
           return state;
+        case "workerStops":
+          state.stopping = true;
+          startAnnouncing(state, context);
+          return state;
         case "renewNow":
-          if (state.held.size > 0) {
-            const asked = [...state.held.values()];
-            const askedAt = deps.clock.mono();
-            context.run(
-              () => deps.attempts.renew(asked.map(runningOf), options.leaseMs),
-              (answers) => ({ type: "renewed", asked, askedAt, answers }),
-            );
-          }
+          startRenewing(state, context);
           return state;
         case "renewed":
           applyRenewal(state, message.asked, message.askedAt, message.answers);
@@ -202,6 +223,23 @@ export function heartbeatActor(
     },
   };
 
+  /** Nothing follows from the answers for those held back: their reports go out whatever became of them. */
+  function startRenewing(state: State, context: ActorContext<HeartbeatMessage | PrivateMessage>): void {
+    const asked = [...state.held.values()];
+    const all = [...asked.map(runningOf), ...heldBack(state)];
+    if (all.length === 0) return;
+    const askedAt = deps.clock.mono();
+    context.run(
+      () => deps.attempts.renew(all, options.leaseMs),
+      (answers) => ({ type: "renewed", asked, askedAt, answers }),
+    );
+  }
+
+  /** Attempts that have ended, with their reports held back and their actors gone. */
+  function heldBack(state: State): readonly RunningAttempt[] {
+    return deps.reports.heldBack().ended.filter((one) => !state.held.has(keyOf(one)));
+  }
+
   function startAnnouncing(
     state: State,
     context: ActorContext<HeartbeatMessage | PrivateMessage>,
@@ -229,9 +267,29 @@ export function heartbeatActor(
         const lanesBusy = state.busy.get(offer.name) ?? 0;
         return { ...offer, lanesBusy, lanesFree: Math.max(0, offer.maxParallelJobs - lanesBusy) };
       }),
-      running: running.map(runningOf),
+      running: [...running.map(runningOf), ...heldBack(state)],
+      reportsHeldBack: deps.reports.heldBack().count,
       isStopping: state.stopping,
+      load: loadNow(state),
     });
+  }
+
+  function notePayload(state: State, jobType: string, bytes: number): void {
+    const at = deps.clock.mono();
+    const known = state.payload;
+    if (known === null || bytes >= known.bytes || at - known.at > PAYLOAD_REMEMBERED_MS) {
+      state.payload = { jobType, bytes, at };
+    }
+  }
+
+  function loadNow(state: State): WorkerLoad | null {
+    if (options.load === undefined) return null;
+    const { payload } = state;
+    const isFresh = payload !== null && deps.clock.mono() - payload.at <= PAYLOAD_REMEMBERED_MS;
+    return {
+      ...options.load(),
+      largestPayload: isFresh ? { jobType: payload.jobType, bytes: payload.bytes } : null,
+    };
   }
 
   function applyRenewal(

@@ -6,7 +6,8 @@
 import { defaultRoutingPattern, type JobTypeOffer } from "./domain/job_type.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Presence, WorkerInstance } from "./ports/presence.ts";
-import type { TypeDefaults } from "./ports/store.ts";
+import type { FailureRules } from "./domain/retry.ts";
+import type { TypeDefaults } from "./domain/terms.ts";
 
 const REFRESH_MS = 1000;
 
@@ -81,7 +82,18 @@ export function createJobTypes(
         maxRetries: offer.maxRetries,
         baseRetryDelaySeconds: offer.baseRetryDelaySeconds,
         executionTimeoutSeconds: offer.executionTimeoutSeconds,
+        rules: rulesOf(offer, deps.fallback.rules),
       });
     }
   }
+}
+
+/** What the type says about failures; when jobs are disabled is the server's to say. */
+function rulesOf(offer: JobTypeOffer, server: FailureRules): FailureRules {
+  return {
+    maxRetryDelaySeconds: offer.maxRetryDelaySeconds ?? server.maxRetryDelaySeconds,
+    retryBudgetSeconds: offer.retryBudgetSeconds ?? server.retryBudgetSeconds,
+    retryRules: offer.retryRules ?? server.retryRules,
+    autoDisable: server.autoDisable,
+  };
 }

@@ -3,9 +3,12 @@
  * worker is gone.
  *
  * Publishing. The occurrence row is the outbox. A row that was never published, as far as known (`looks` 0), is
- * published. One that was, yet is unclaimed, is published again only when its type's queue is empty; else it waits
- * its turn in a backlog and is looked at again later, each time twice as late, so that a backlog is never doubled.
- * One that no worker can take is looked at again as well, and at once when a worker that offers its type comes.
+ * published. One that was, yet is unclaimed, is published again when its type's queue is empty, or when it was overtaken:
+ * something that became ready well after its last look runs already (`overtaken.ts`), so its message is gone. Else it
+ * waits its turn in a backlog and is looked at again later, each time twice as late, so that a backlog is never doubled.
+ * One that no worker can take is looked at again as well, and at once when a worker that offers its type comes. News
+ * that a queue is new has all rows of its type published, whatever was known of them; when the store is away just
+ * then, the news is kept.
  *
  * Reaping. An attempt is kept alive by two paths: its lease in the store, and the presence of a worker that says it
  * runs it. It counts as lost only when its stored lease has ended *and* this leader has itself seen neither path
@@ -14,6 +17,7 @@
  * mode the folder lock proves that no other process lives, so what another process ran is lost at once.
  */
 import type { JobMessage } from "./domain/message.ts";
+import { LOST_MARGIN_MS } from "./domain/silent_run.ts";
 import type { Clock, Random } from "./ports/clock.ts";
 import type { Events } from "./ports/events.ts";
 import type { Log } from "./ports/log.ts";
@@ -22,18 +26,23 @@ import type { Presence } from "./ports/presence.ts";
 import type { PublishAnswer, Queue } from "./ports/queue.ts";
 import type { Ledger, Outcomes, RecordAnswer, Recoverable, SilentAttempt } from "./ports/store.ts";
 import { announceRecord } from "./announce.ts";
+import { ClockSteps } from "./clock_steps.ts";
+import { FullQueues } from "./full_queues.ts";
 import type { JobTypes } from "./job_types.ts";
+import { nextLookInMs, Overtaking } from "./overtaken.ts";
 import { publishCommitted } from "./publish.ts";
 import type { ActorContext, ActorDefinition, RunOutcome } from "./runtime/actor.ts";
+import { Silence } from "./silence.ts";
 
 type PrivateMessage =
   | { readonly type: "publishNow" }
-  | { readonly type: "published"; readonly pass: RunOutcome<PublishPass> }
+  | { readonly type: "published"; readonly news: News; readonly pass: RunOutcome<PublishPass> }
   | { readonly type: "retryScheduled"; readonly readyAt: number }
   | { readonly type: "drained"; readonly jobType: string; readonly why: "room" | "new" }
   | { readonly type: "workersChanged" }
   | { readonly type: "publishedReleased" }
   | { readonly type: "reapNow" }
+  | { readonly type: "waitsMoved"; readonly byMs: number; readonly moved: RunOutcome<boolean> }
   | { readonly type: "reaped"; readonly pass: RunOutcome<ReapPass> };
 
 export interface RecoveryDeps {
@@ -62,35 +71,32 @@ interface PublishPass {
   readonly stale: boolean;
   readonly more: boolean;
   readonly nextAt: number | null;
-  /** Took rows ahead of their turn, because a full queue had room. */
-  readonly ahead: boolean;
 }
 type ReapPass = { readonly stale: boolean; readonly record: RecordAnswer | null };
 
-/** What was last seen of a running attempt, and since when it has not moved (by the monotonic clock). */
-interface Sign {
-  /** The stored lease. */
-  readonly leaseUntil: number;
-  /** When a worker last said that it runs it, by that announcement's own time; null when none does. */
-  readonly announcedAt: number | null;
-  readonly since: number;
+/** What was heard and has not been acted on. A pass takes it, and what it could not act on is put back. */
+interface News {
+  /** Types whose queue was lost or had no consumer: to be published anew. Null: all, for no queue is from before. */
+  readonly anew: Set<string | null>;
+  /** A queue that was full has room: what it turned away is published without waiting for its turn. */
+  hasRoom: boolean;
 }
-type Seen = Map<string, Sign>;
 
 interface State {
   publishing: boolean;
   publishAsked: boolean;
-  /** Types whose queue was lost or had no consumer: to be published anew. */
-  readonly anew: Set<string>;
+  news: News;
   /** Types that no worker offered when something of theirs was to be published last. */
   readonly unroutable: Set<string>;
-  /** A queue that was full has room: what it turned away is published without waiting for its turn. */
-  hasRoom: boolean;
-  /** The queue holds nothing from before this process: everything is to be published once. */
-  queueIsNew: boolean;
+  readonly overtaking: Overtaking;
+  readonly full: FullQueues;
   reaping: boolean;
-  seen: Seen;
+  readonly silence: Silence;
   wakeAt: number;
+  readonly clockSteps: ClockSteps;
+  /** The wall clock was set back by so much, and what waits has not been moved yet; milliseconds. */
+  setBackMs: number;
+  movingWaits: boolean;
   readonly unsubscribe: () => void;
 }
 
@@ -98,10 +104,6 @@ const PAGE = 5000;
 /** A new row is looked at this long after it was made: until then its creator publishes it. */
 const PUBLISHED_BY_CREATOR_MS = 10_000;
 const POLL_MS = 2000;
-const LOOK_AGAIN_MS = 30_000;
-const LOOK_AGAIN_AT_MOST_MS = 3_600_000;
-const LOOK_FOR_WORKER_AT_MOST_MS = 300_000;
-const MARGIN_MS = 1500;
 const REAP_EVERY_AT_MOST_MS = 1000;
 
 export function recoveryActor(
@@ -125,13 +127,17 @@ export function recoveryActor(
       const state: State = {
         publishing: false,
         publishAsked: false,
-        anew: new Set(),
+        // A queue in this process holds nothing from before it.
+        news: { anew: new Set(options.soleProcess ? [null] : []), hasRoom: false },
         unroutable: new Set(),
-        hasRoom: false,
-        queueIsNew: options.soleProcess,
+        overtaking: new Overtaking(),
+        full: new FullQueues(deps.clock),
         reaping: false,
-        seen: new Map(),
+        silence: new Silence(deps, options.leaseMs, LOST_MARGIN_MS),
         wakeAt: Infinity,
+        clockSteps: new ClockSteps(deps.clock),
+        setBackMs: 0,
+        movingWaits: false,
         unsubscribe: () => subscriptions.forEach((end) => end()),
       };
       startReaping(state, context);
@@ -146,14 +152,15 @@ export function recoveryActor(
           return state;
         case "published":
           state.publishing = false;
-          onPublished(state, message.pass, context);
+          onPublished(state, message, context);
           return state;
         case "retryScheduled":
           wakeAt(state, message.readyAt, context);
           return state;
         case "drained":
-          if (message.why === "new") state.anew.add(message.jobType);
-          else state.hasRoom = true;
+          state.full.drained(message.jobType);
+          if (message.why === "new") state.news.anew.add(message.jobType);
+          else state.news.hasRoom = true;
           startPublishing(state, context);
           return state;
         case "workersChanged":
@@ -162,7 +169,12 @@ export function recoveryActor(
         case "publishedReleased":
           return state;
         case "reapNow":
+          lookAtClock(state, context);
           startReaping(state, context);
+          return state;
+        case "waitsMoved":
+          state.movingWaits = false;
+          onWaitsMoved(state, message, context);
           return state;
         case "reaped":
           state.reaping = false;
@@ -184,21 +196,24 @@ export function recoveryActor(
     state.publishAsked = state.publishing;
     if (state.publishing) return;
     state.publishing = true;
-    const anew: (string | null)[] = state.queueIsNew ? [null] : [...state.anew];
-    const ahead = state.hasRoom;
-    state.queueIsNew = false;
-    state.hasRoom = false;
-    state.anew.clear();
-    context.run(() => publishPass(state, anew, ahead), (pass) => ({ type: "published", pass }));
+    const { news } = state;
+    state.news = { anew: new Set(), hasRoom: false };
+    context.run(() => publishPass(state, news), (pass) => ({ type: "published", news, pass }));
   }
 
-  function onPublished(state: State, pass: RunOutcome<PublishPass>, context: Context): void {
+  function onPublished(
+    state: State,
+    { news, pass }: Extract<PrivateMessage, { type: "published" }>,
+    context: Context,
+  ): void {
     if (!pass.ok) {
+      for (const jobType of news.anew) state.news.anew.add(jobType);
+      if (news.hasRoom) state.news.hasRoom = true;
       deps.log.warn("Cannot look for unpublished occurrences, trying again: " + pass.error.message);
       context.after("publish", POLL_MS, { type: "publishNow" });
       return;
     }
-    if (pass.value.more && pass.value.ahead) state.hasRoom = true;
+    if (pass.value.more && news.hasRoom) state.news.hasRoom = true;
     if (pass.value.stale) options.onStaleEpoch(options.epoch);
     else if (pass.value.more || state.publishAsked) startPublishing(state, context);
     else {
@@ -213,21 +228,21 @@ export function recoveryActor(
     context.after("publish", Math.max(0, at - deps.clock.now()), { type: "publishNow" });
   }
 
-  /** `ahead`: also takes rows that wait for their first look, as far as they may run already. */
-  async function publishPass(
-    state: State,
-    anew: readonly (string | null)[],
-    ahead: boolean,
-  ): Promise<PublishPass> {
+  async function publishPass(state: State, news: News): Promise<PublishPass> {
     const now = deps.clock.now();
-    for (const jobType of anew) await deps.ledger.wantPublishing(options.epoch, jobType, now);
-    const page = await deps.ledger.recoverable(ahead ? now + PUBLISHED_BY_CREATOR_MS : now, PAGE);
-    const rows = page.filter((row) => row.readyAt <= now);
-    if (rows.length === 0) {
-      return { stale: false, more: false, nextAt: await deps.ledger.nextActionAt(), ahead };
+    for (const jobType of news.anew) {
+      await deps.ledger.wantPublishing(options.epoch, jobType, now);
+      // From here on the rows say it.
+      news.anew.delete(jobType);
     }
+    // Room: also rows that wait for their first look, as far as they may run already.
+    const until = news.hasRoom ? now + PUBLISHED_BY_CREATOR_MS : now;
+    const page = await deps.ledger.recoverable(until, PAGE, state.full.passedOver());
+    const rows = page.filter((row) => row.isReady);
+    if (rows.length === 0) return { stale: false, more: false, nextAt: await nextLookAt(state) };
 
-    const unpublished = await worthPublishing(rows);
+    const unpublished = await worthPublishing(rows, state.overtaking, now);
+    const { timesDrained } = state.full;
     const answers = await deps.queue.publish(unpublished.map((row) => row.message));
     const answered = (wanted: PublishAnswer) =>
       new Set<Recoverable>(unpublished.filter((_, index) => answers[index] === wanted));
@@ -236,23 +251,27 @@ export function recoveryActor(
     noteUnroutable(state, unpublished, unroutable);
     deps.meter.count("occurrences_published_total", answers.filter((answer) => answer === "accepted").length);
 
-    // What the full queue had no room for keeps its place: the queue says when it has drained.
+    // What a full queue had no room for keeps its place: the queue says when it has drained.
+    state.full.add([...full].map((row) => row.message), timesDrained);
     const settled = rows.filter((row) => !full.has(row));
     const current = settled.length === 0 || await deps.ledger.postpone(
       options.epoch,
       settled.map((row) => ({
         occurrenceId: row.message.occurrenceId,
         scheduledFor: row.message.scheduledFor,
-        until: now + Math.min(
-          LOOK_AGAIN_MS * 2 ** row.looks,
-          unroutable.has(row) ? LOOK_FOR_WORKER_AT_MOST_MS : LOOK_AGAIN_AT_MOST_MS,
-        ),
+        token: row.message.token,
+        until: now + nextLookInMs(row, !unroutable.has(row)),
         reason: unroutable.has(row) ? noWorker(row.message) : null,
       })),
     );
-    const more = page.length === PAGE && full.size === 0;
-    const nextAt = full.size > 0 ? null : await deps.ledger.nextActionAt();
-    return { stale: !current, more, nextAt, ahead };
+    const more = page.length === PAGE;
+    if (!more) state.full.looked(now, timesDrained);
+    return { stale: !current, more, nextAt: await nextLookAt(state) };
+  }
+
+  /** Null: not known, for the rows of a full queue have wanted theirs since long. */
+  async function nextLookAt(state: State): Promise<number | null> {
+    return state.full.none ? await deps.ledger.nextActionAt() : null;
   }
 
   function noteUnroutable(
@@ -273,20 +292,65 @@ export function recoveryActor(
     if (offered.length === 0) return;
     for (const jobType of offered) {
       state.unroutable.delete(jobType);
-      state.anew.add(jobType);
+      state.news.anew.add(jobType);
     }
     startPublishing(state, context);
   }
 
-  /** Rows never published, and published ones whose queue holds nothing any more. */
-  async function worthPublishing(rows: readonly Recoverable[]): Promise<readonly Recoverable[]> {
+  /** Rows never published, and published ones that were overtaken, or whose queue holds nothing any more. */
+  async function worthPublishing(
+    rows: readonly Recoverable[],
+    overtaking: Overtaking,
+    now: number,
+  ): Promise<readonly Recoverable[]> {
     if (rows.every((row) => row.looks === 0)) return rows;
     const depth = await deps.queue.depth();
     const holds = (message: JobMessage) =>
       depth.some((one) =>
         one.jobType === message.jobType && one.pool === message.pool && one.ready + one.unacknowledged > 0
       );
-    return rows.filter((row) => row.looks === 0 || !holds(row.message));
+    const overtaken = new Set(rows.filter((row) => overtaking.has(row, now) && holds(row.message)));
+    if (overtaken.size > 0) {
+      deps.log.info("Publishing again what younger ones overtook", { occurrences: overtaken.size });
+    }
+    return rows.filter((row) => row.looks === 0 || overtaken.has(row) || !holds(row.message));
+  }
+
+  // ----------------------------------------------------------------------------------------- the wall clock
+
+  /**
+   * Waits are stored as moments of the wall clock. Set back by an hour it would make a back-off of five seconds an hour
+   * long, so the moments go back with it. Set forward it ends them early, as their moments say.
+   */
+  function lookAtClock(state: State, context: Context): void {
+    const step = state.clockSteps.look();
+    if (step !== null) {
+      deps.log.warn("The wall clock was set, due times follow it", { stepMs: step.byMs });
+      state.setBackMs = Math.max(0, state.setBackMs - step.byMs);
+      state.overtaking.forget();
+      state.full.forget();
+    }
+    if (state.setBackMs === 0 || state.movingWaits) return;
+    const byMs = state.setBackMs;
+    state.movingWaits = true;
+    context.run(
+      () => deps.ledger.clockWentBack(options.epoch, deps.clock.now(), byMs),
+      (moved) => ({ type: "waitsMoved", byMs, moved }),
+    );
+  }
+
+  function onWaitsMoved(
+    state: State,
+    { byMs, moved }: Extract<PrivateMessage, { type: "waitsMoved" }>,
+    context: Context,
+  ): void {
+    if (!moved.ok) {
+      deps.log.warn("Cannot move what waits with the clock, trying again: " + moved.error.message);
+      return;
+    }
+    if (!moved.value) return options.onStaleEpoch(options.epoch);
+    state.setBackMs = Math.max(0, state.setBackMs - byMs);
+    startPublishing(state, context);
   }
 
   // ----------------------------------------------------------------------------------------------- reaping
@@ -312,10 +376,11 @@ export function recoveryActor(
   async function reapPass(state: State): Promise<ReapPass> {
     const now = deps.clock.now();
     // Leases that end later than this are no concern yet: there is time to watch them for their length.
-    const before = options.soleProcess ? Infinity : now + options.leaseMs + MARGIN_MS;
+    const before = options.soleProcess ? Infinity : now + options.leaseMs + LOST_MARGIN_MS;
     const running = await deps.ledger.silentAttempts(before, PAGE);
+    state.overtaking.sees(running, now);
     const isGone = (one: SilentAttempt) => options.soleProcess && one.instanceId !== options.instanceId;
-    const silent = await lostToSilence(state, running.filter((one) => !isGone(one)));
+    const silent = await state.silence.lost(running.filter((one) => !isGone(one)));
     const lost = [...running.filter(isGone), ...silent];
     if (lost.length === 0) return { stale: false, record: null };
     deps.log.warn("Attempts are lost: their worker is gone", { attempts: lost.length });
@@ -323,42 +388,9 @@ export function recoveryActor(
     if (record !== null) deps.meter.count("attempts_lost_total", record.changed.length);
     return { stale: record === null, record };
   }
-
-  async function lostToSilence(
-    state: State,
-    running: readonly SilentAttempt[],
-  ): Promise<readonly SilentAttempt[]> {
-    if (running.length === 0) {
-      state.seen.clear();
-      return [];
-    }
-    const announced = new Map<string, number>();
-    for (const instance of await deps.presence.list()) {
-      for (const one of instance.running) announced.set(keyOf(one), instance.lastSeenAt);
-    }
-    const mono = deps.clock.mono();
-    const now = deps.clock.now();
-    const seen: Seen = new Map();
-    const lost = running.filter((attempt) => {
-      const { leaseUntil } = attempt;
-      const key = keyOf(attempt);
-      const before = state.seen.get(key);
-      const announcedAt = announced.get(key) ?? before?.announcedAt ?? null;
-      const isStill = before?.leaseUntil === leaseUntil && before.announcedAt === announcedAt;
-      const since = isStill ? before.since : mono;
-      seen.set(key, { leaseUntil, announcedAt, since });
-      return leaseUntil <= now && mono - since >= options.leaseMs + MARGIN_MS;
-    });
-    state.seen = seen;
-    return lost;
-  }
 }
 
 function noWorker({ jobType, pool }: JobMessage): string {
   const where = pool === null ? "" : ` in pool ${pool}`;
   return `Waits for a worker: none offers ${jobType}${where}`;
-}
-
-function keyOf(attempt: { readonly occurrenceId: string; readonly token: number }): string {
-  return `${attempt.occurrenceId}/${attempt.token}`;
 }

@@ -3,16 +3,20 @@
  *
  *   supervisor
  *   ├─ tracker                 reports → store              (API role)
+ *   ├─ watchdog                compares what is due with what was decided, whoever leads (API role)
  *   ├─ heartbeat               presence and leases          (worker role)
- *   ├─ consumer-<job type> …   message → lane → job actors  (worker role)
+ *   ├─ consumers               one a job type: message → lane → job actors (worker role)
  *   └─ leader                  holds the lead               (API role)
  *      ├─ recovery             what crashes left behind
+ *      ├─ retention            history that has reached its age
+ *      ├─ bulk                 replays and cancellations of many
  *      └─ dispatcher           due time → occurrence
  *
  * Children start in this order, receivers before senders, and stop in the reverse: nothing new is decided, then
- * running jobs get their abort signal and their grace and are reported or handed back, then presence ends, and the
- * tracker has recorded the last report before it goes.
+ * what runs may end (`drainMs`), what does not gets its abort signal and is reported or handed back, then presence ends,
+ * and the tracker has recorded the last report before it goes.
  */
+import type { RetentionRules } from "./domain/retention.ts";
 import type { Clock, Random } from "./ports/clock.ts";
 import type { Attempts } from "./ports/attempts.ts";
 import type { DueIndex } from "./ports/due_index.ts";
@@ -24,16 +28,21 @@ import type { Pool } from "./ports/pool.ts";
 import type { Presence } from "./ports/presence.ts";
 import type { Queue, ReportQueue } from "./ports/queue.ts";
 import type { Store } from "./ports/store.ts";
-import { consumerActor } from "./consumer.ts";
+import { bulkActor } from "./bulk.ts";
+import { consumersActor } from "./consumers.ts";
 import { dispatcherActor } from "./dispatcher.ts";
+import type { CatchUpOptions } from "./due_pass.ts";
 import { heartbeatActor } from "./heartbeat.ts";
 import type { JobTypes } from "./job_types.ts";
 import { Lanes } from "./lanes.ts";
 import { leaderActor } from "./leader.ts";
 import { LineBatch } from "./line_batch.ts";
 import { recoveryActor } from "./recovery.ts";
+import { retentionActor } from "./retention.ts";
+import type { ProcessLoad } from "./ports/process_load.ts";
 import type { ActorDefinition } from "./runtime/actor.ts";
 import { trackerActor } from "./tracker.ts";
+import { watchdogActor, type WatchdogOptions } from "./watchdog.ts";
 
 /** What every instance has. */
 export interface Ports {
@@ -60,11 +69,14 @@ export interface ApiRole {
   readonly jobTypes: JobTypes;
   readonly lockTtlMs: number;
   readonly misfireThresholdMs: number;
+  readonly catchUp: CatchUpOptions;
   readonly batchSize: number;
   readonly pollMs: number;
+  readonly retention: { readonly rules: RetentionRules; readonly intervalMs: number };
   /** See `RecoveryOptions.soleProcess`. */
   readonly soleProcess: boolean;
   readonly onLeading: (epoch: number | null) => void;
+  readonly watchdog: Pick<WatchdogOptions, "intervalMs" | "toleranceMs" | "onLooked">;
 }
 
 export interface WorkerRole {
@@ -74,6 +86,10 @@ export interface WorkerRole {
   readonly version: string;
   readonly maxParallelJobs: number;
   readonly heartbeatIntervalMs: number;
+  /** See `JobDeps.drainMs`. */
+  readonly drainMs: number;
+  /** What the process takes; without it nothing is told. */
+  readonly load?: () => ProcessLoad;
 }
 
 export interface SupervisorOptions {
@@ -96,7 +112,11 @@ export function supervisorActor(ports: Ports, options: SupervisorOptions): Actor
     },
 
     start(context) {
-      if (options.api !== null) context.spawn("tracker", trackerActor(options.api.ports));
+      if (options.api !== null) {
+        const { ports, lockTtlMs, watchdog } = options.api;
+        context.spawn("tracker", trackerActor(ports));
+        context.spawn("watchdog", watchdogActor(ports, { instanceId, lockTtlMs, ...watchdog }));
+      }
       if (options.worker !== null) {
         const worker = options.worker;
         const { pool, workerId } = worker;
@@ -110,19 +130,18 @@ export function supervisorActor(ports: Ports, options: SupervisorOptions): Actor
             maxParallelJobs: worker.maxParallelJobs,
             leaseMs,
             intervalMs: worker.heartbeatIntervalMs,
+            load: worker.load,
           }),
         );
         const lanes = new Lanes(worker.maxParallelJobs);
         const lines = new LineBatch(ports);
-        for (const offer of pool.jobTypes) {
-          context.spawn(
-            `consumer-${offer.name}`,
-            consumerActor({ ...ports, pool, lanes, lines, heartbeat, workerId, instanceId }, {
-              offer,
-              leaseMs,
-            }),
-          );
-        }
+        context.spawn(
+          "consumers",
+          consumersActor(
+            { ...ports, pool, lanes, lines, heartbeat, workerId, instanceId, drainMs: worker.drainMs },
+            { jobTypes: pool.jobTypes, leaseMs },
+          ),
+        );
       }
       if (options.api !== null) context.spawn("leader", leading(options.api));
       return null;
@@ -151,12 +170,22 @@ export function supervisorActor(ports: Ports, options: SupervisorOptions): Actor
               onStaleEpoch,
             }),
           },
+          { name: "bulk", definition: bulkActor(deps, { epoch, onStaleEpoch }) },
+          {
+            name: "retention",
+            definition: retentionActor({ ...api.ports, retention: store.retention }, {
+              epoch,
+              ...api.retention,
+              onStaleEpoch,
+            }),
+          },
           {
             name: "dispatcher",
             definition: dispatcherActor(deps, {
               epoch,
               instanceId,
               misfireThresholdMs: api.misfireThresholdMs,
+              catchUp: api.catchUp,
               batchSize: api.batchSize,
               pollMs: api.pollMs,
               onStaleEpoch,

@@ -4,7 +4,7 @@
  * A batch is acknowledged after its transaction has committed, so a crash in between brings the same reports
  * again, and the store ignores what it has already applied. While one batch commits, the next gathers.
  */
-import type { LogLine, Report } from "./domain/message.ts";
+import type { LogLine, Report, SignalNotice } from "./domain/message.ts";
 import type { Clock, Random } from "./ports/clock.ts";
 import type { Events } from "./ports/events.ts";
 import type { Log } from "./ports/log.ts";
@@ -44,6 +44,8 @@ type PrivateMessage =
     readonly kept: RunOutcome<void>;
     readonly settle: Settle;
   }
+  | { readonly type: "signals"; readonly signals: readonly SignalNotice[]; readonly settle: Settle }
+  | { readonly type: "signalsKept"; readonly kept: RunOutcome<void>; readonly settle: Settle }
   | { readonly type: "publishedReleased" }
   | { readonly type: "ended" };
 
@@ -82,6 +84,7 @@ export function trackerActor(deps: TrackerDeps): ActorDefinition<State, never, P
               reports: (reports) => asMessage((settle) => ({ type: "reports", reports, settle })),
               lines: (lines) => asMessage((settle) => ({ type: "lines", lines, settle })),
               progress: (progress) => asMessage((settle) => ({ type: "progress", progress, settle })),
+              signals: (signals) => asMessage((settle) => ({ type: "signals", signals, settle })),
             }),
           (started) => ({ type: "receiving", started }),
         );
@@ -167,6 +170,21 @@ export function trackerActor(deps: TrackerDeps): ActorDefinition<State, never, P
               at,
             })));
           }
+          return state;
+        case "signals": {
+          const { signals, settle } = message;
+          context.run(
+            () => deps.store.outcomes.recordSignals(signals),
+            (kept) => ({ type: "signalsKept", kept, settle }),
+          );
+          return state;
+        }
+        case "signalsKept":
+          // The report of each attempt says it again.
+          if (!message.kept.ok) {
+            deps.log.warn("Cannot keep that an abort signal was given: " + message.kept.error.message);
+          }
+          message.settle.done();
           return state;
         case "publishedReleased":
           return state;

@@ -5,6 +5,7 @@ import type { DueIndex } from "../actors/ports/due_index.ts";
 import type { Events } from "../actors/ports/events.ts";
 import type { Leases } from "../actors/ports/leases.ts";
 import type { Log } from "../actors/ports/log.ts";
+import type { Meter } from "../actors/ports/meter.ts";
 import type { Presence } from "../actors/ports/presence.ts";
 import type { Queue, ReportQueue } from "../actors/ports/queue.ts";
 import type { Store } from "../actors/ports/store.ts";
@@ -44,12 +45,19 @@ export interface AdapterOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  readonly meter?: Pick<Meter, "observe">;
 }
 
 /** Opens everything in process. Throws DataFolderError when the folder cannot be used. */
 export async function openAdapters(options: AdapterOptions): Promise<Adapters> {
   const { clock, random, log } = options;
-  const { store, attempts } = await openEmbeddedStore({ folder: options.dataDir, clock, random, log });
+  const { store, attempts } = await openEmbeddedStore({
+    folder: options.dataDir,
+    clock,
+    random,
+    log,
+    ...(options.meter === undefined ? {} : { meter: options.meter }),
+  });
   return {
     store,
     attempts,

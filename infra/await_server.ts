@@ -4,6 +4,7 @@
  * wrong password, a database that does not exist) is tried a few times and then ends the program with a sentence.
  */
 import type { Clock } from "../actors/ports/clock.ts";
+import { nodeAddresses } from "./node_addresses.ts";
 import type { Log } from "../actors/ports/log.ts";
 
 /** A server that refuses us, or is not one we can work with: exit 78. The message never holds a password. */
@@ -69,8 +70,12 @@ function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** `host:port` of an address, without credentials; the default port where it names none. */
-export function placeOf(url: string, defaultPort: number): string {
-  const parsed = URL.parse(url);
-  return parsed === null ? "?" : `${parsed.hostname}:${parsed.port === "" ? defaultPort : parsed.port}`;
+/** `host:port` of each address, without credentials; the default port where it names none. */
+export function placeOf(text: string, defaultPort: number): string {
+  const nodes = nodeAddresses(text);
+  if (!nodes.ok) return "?";
+  return nodes.urls.map((url) => {
+    const { hostname, port } = new URL(url);
+    return `${hostname}:${port === "" ? defaultPort : port}`;
+  }).join(",");
 }

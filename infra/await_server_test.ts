@@ -52,4 +52,5 @@ Deno.test("being told to stop ends the waiting at once", async () => {
 Deno.test("the place of a server is named without its credentials", () => {
   assertEquals(placeOf("postgres://me:secret@db/x", 5432), "db:5432");
   assertEquals(placeOf("amqp://me:secret@broker:5673/", 5672), "broker:5673");
+  assertEquals(placeOf("amqp://me:secret@a,b:5673/v", 5672), "a:5672,b:5673");
 });

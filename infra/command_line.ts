@@ -6,6 +6,7 @@ import { Given, type Option } from "./cli/option.ts";
 import type { Verb } from "./cli/verb.ts";
 import { commandHelp, generalHelp, groupHelp, usageOf } from "./command_help.ts";
 import { type CommandDescription, COMMANDS, type ConfigOption } from "./command_table.ts";
+import { type Stage, STAGES } from "./doctor/stage.ts";
 import type { FlagSetting } from "./config_sources.ts";
 
 /** What the command line says about the configuration; goes into `loadConfig` as it is. */
@@ -31,7 +32,13 @@ export type Command =
   | { readonly name: "version" }
   | { readonly name: "run" | "api" | "worker"; readonly config: ConfigArguments }
   | { readonly name: "migrate"; readonly config: ConfigArguments } & MigrateOrder
-  | { readonly name: "doctor"; readonly config: ConfigArguments; readonly output: "table" | "json" }
+  | {
+    readonly name: "doctor";
+    readonly config: ConfigArguments;
+    readonly output: "table" | "json";
+    /** Asks a running installation as well; `given` says where it is. */
+    readonly running: { readonly stage: Stage; readonly given: Given } | null;
+  }
   | { readonly name: "health"; readonly config: ConfigArguments }
   | { readonly name: "config print"; readonly config: ConfigArguments; readonly output: "table" | "json" }
   /** Started by the program itself, with arguments of its own. */
@@ -254,7 +261,14 @@ function build(command: CommandDescription, given: Given): Command {
       return { name: "health", config: configArguments(command, given) };
     case "doctor": {
       const output = given.text("output") === "json" ? "json" : "table";
-      return { name: "doctor", config: configArguments(command, given), output };
+      const stages = STAGES.filter((stage) => given.flag(stage));
+      if (stages.length > 1) throw usage(command, `--${stages.join(" and --")} do not go together`);
+      const [stage] = stages;
+      if (given.flag("replace-baseline") && stage !== "before-scaling") {
+        throw usage(command, "--replace-baseline goes with --before-scaling");
+      }
+      const running = stage === undefined ? null : { stage, given };
+      return { name: "doctor", config: configArguments(command, given), output, running };
     }
     case "config print": {
       const output = given.text("output") === "json" ? "json" : "table";

@@ -73,7 +73,12 @@ Deno.test("the other commands of the program are read", () => {
     from: "./old",
     workerRole: "milvaion_worker",
   });
-  assertEquals(parsed("doctor", "-o", "json"), { name: "doctor", config: { flags: [] }, output: "json" });
+  assertEquals(parsed("doctor", "-o", "json"), {
+    name: "doctor",
+    config: { flags: [] },
+    output: "json",
+    running: null,
+  });
   assertEquals(parsed("config", "print", "-o", "json"), {
     name: "config print",
     config: { flags: [] },
@@ -86,11 +91,20 @@ Deno.test("the other commands of the program are read", () => {
 });
 
 Deno.test("a verb comes with its arguments and options", () => {
-  const command = parsed("jobs", "explain", "-ojson", "019a", "2026-11-24T10:00:00Z", "--url", "http://a:1");
+  const command = parsed(
+    "jobs",
+    "explain",
+    "-ojson",
+    "019a",
+    "--at",
+    "2026-11-24T10:00:00Z",
+    "--url",
+    "http://a:1",
+  );
   assert(command.name === "verb");
   assertEquals(command.verb.name, "jobs explain");
   assertEquals(command.given.argument("id"), "019a");
-  assertEquals(command.given.argument("moment"), "2026-11-24T10:00:00Z");
+  assertEquals(command.given.text("at"), "2026-11-24T10:00:00Z");
   assertEquals(command.given.text("url"), "http://a:1");
 });
 
@@ -110,6 +124,8 @@ const REFUSED: readonly (readonly [args: string, says: RegExp])[] = [
   ["help rnu", /Did you mean run\?/],
   ["--port 1 run", /The command comes before its options/],
   ["run --prot 1", /^error: run has no option --prot\nhint: Did you mean --port\?\n$/],
+  ["doctor --replace-baseline", /^error: --replace-baseline goes with --before-scaling\n/],
+  ["doctor --live --after-scaling", /^error: --live and --after-scaling do not go together\n/],
   ["run -x", /^error: run has no option -x\n/],
   ["run --port", /^error: --port needs a value: N\n/],
   [

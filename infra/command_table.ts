@@ -89,7 +89,7 @@ const WORKER_OPTIONS: readonly ConfigOption[] = [
     kind: "text",
     value: "A,B",
     key: "Worker.JobTypes",
-    about: "Offer only these job types",
+    about: "Offer only these job types, by name or routing pattern: 'report.*'",
   },
   {
     name: "no-samples",
@@ -169,7 +169,10 @@ The servers are named in the environment, or as MilvaionConfig.Postgres.Url,
 Redis.Url and RabbitMQ.Url in milvaion.json. Each has a _FILE form for secrets:
   DATABASE_URL=postgres://user:password@host:5432/milvaion   (?sslmode=require)
   REDIS_URL=redis://:password@host:6379                      (rediss: for TLS)
-  AMQP_URL=amqp://user:password@host:5672/vhost              (amqps: for TLS)
+    redis+cluster://:password@host,host,host                 a Redis Cluster
+    redis+sentinel://:password@host,host,host/name           by Sentinel, with
+                    REDIS_SENTINEL_PASSWORD where the sentinels want one
+  AMQP_URL=amqp://user:password@host:5672/vhost              (amqps: for TLS; nodes: host1,host2)
 \`milvaion doctor\` checks each of them and says what to do.`;
 
 const API_TEACHES = `\
@@ -241,8 +244,27 @@ const PROGRAM_COMMANDS: readonly ProgramCommand[] = [
     kind: "program",
     name: "doctor",
     about: "Check what is configured, each server included, and say what to do",
-    options: [...RUN_OPTIONS, ...CONNECTION_OPTIONS.filter(({ name }) => name === "output")],
-    example: "milvaion doctor",
+    options: [
+      { name: "live", kind: "flag", about: "Also ask the running API for its bottlenecks" },
+      {
+        name: "before-scaling",
+        kind: "flag",
+        about: "The guide's checklist: bottleneck, throughput baseline (recorded), connections, disk",
+      },
+      {
+        name: "after-scaling",
+        kind: "flag",
+        about: "The guide's checklist: even load, new bottlenecks, throughput, pool sizes, timeouts",
+      },
+      {
+        name: "replace-baseline",
+        kind: "flag",
+        about: "With --before-scaling: record the baseline even while next to nothing is done",
+      },
+      ...RUN_OPTIONS,
+      ...CONNECTION_OPTIONS,
+    ],
+    example: "milvaion doctor --before-scaling",
   },
   {
     kind: "program",

@@ -4,6 +4,7 @@
  */
 import type { Key, Machine } from "./config_key.ts";
 import { applyRules } from "./config_rules.ts";
+import { nodeAddresses } from "./node_addresses.ts";
 import { type Config, CONSUMERS, FIXED_SECTIONS, keysOf } from "./config_schema.ts";
 import {
   type ConfigProblem,
@@ -104,14 +105,26 @@ export function secretsOf(config: Config): readonly string[] {
   const found = new Set<string>();
   for (const [path, key] of keysOf(FIXED_SECTIONS)) {
     const value = key.isSecret ? valueAt(config, path) : null;
-    if (typeof value !== "string") continue;
-    found.add(value);
-    const password = URL.parse(value)?.password ?? "";
-    if (password === "") continue;
-    found.add(password);
-    found.add(decoded(password));
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (typeof one !== "string") continue;
+      found.add(one);
+      for (const password of passwordsIn(one)) found.add(password);
+      const nodes = nodeAddresses(one);
+      for (const node of nodes.ok ? nodes.urls : []) {
+        for (const password of passwordsIn(node)) found.add(password);
+      }
+    }
   }
   return [...found];
+}
+
+/** The password of an address, of one with several hosts too, as written and as meant. */
+function passwordsIn(address: string): readonly string[] {
+  const authority = /^[a-z+]+:\/\/([^/?#]*)/i.exec(address)?.[1] ?? "";
+  const credentials = authority.slice(0, Math.max(0, authority.lastIndexOf("@")));
+  const written = credentials.includes(":") ? credentials.slice(credentials.indexOf(":") + 1) : "";
+  const parsed = URL.parse(address)?.password ?? "";
+  return [written, parsed, decoded(written)].filter((password) => password !== "");
 }
 
 /** A percent sign that begins no escape stands for itself. */
@@ -154,6 +167,8 @@ const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_40
 
 /** Says how to write what was probably meant. */
 function hintFor(key: Key<unknown>, value: unknown): string | null {
+  const explained = typeof value === "string" ? key.explain(value) : null;
+  if (explained !== null) return explained;
   const isNumber = key.schema.safeParse(key.fromText(String(value))).success;
   if (typeof value === "string" && isNumber && !key.isSecret) return `Write ${value} without quotes.`;
   const duration = typeof value === "string" && key.expected.includes("seconds")
@@ -184,7 +199,8 @@ function sourcesOf(chosen: ReadonlyMap<string, Setting>, config: Config): Map<st
   for (const [dotted, { path, key, value, source }] of chosen) {
     const effective = valueAt(config, path);
     const limited = effective === value ? source : `${source}, limited to what Worker allows`;
-    const isHidden = key.isSecret && effective !== null;
+    const isHidden = key.isSecret && effective !== null &&
+      !(Array.isArray(effective) && effective.length === 0);
     sources.set(dotted, { value: isHidden ? MASK : effective, source: limited });
   }
   return sources;

@@ -1,5 +1,6 @@
 /** One key of the configuration: what it takes, what it is when nobody says anything, and how people are told. */
 import { z } from "zod";
+import { nodeAddresses } from "./node_addresses.ts";
 
 /** What defaults may depend on. */
 export interface Machine {
@@ -12,6 +13,8 @@ interface KeyOptions<V> {
   readonly expected: string;
   /** Text of an environment variable or flag → the value as the file would hold it. */
   readonly fromText: (text: string) => unknown;
+  /** What is wrong with a text that the schema refuses, as a sentence without the text; null when it cannot say. */
+  readonly explain?: (text: string) => string | null;
   /** Absent where somebody else decides when nobody says anything. */
   readonly default?: V | ((machine: Machine) => V);
   readonly about: string;
@@ -32,6 +35,7 @@ export class Key<V> {
   readonly isSecret: boolean;
   /** Means nothing in embedded mode. */
   readonly isClusterOnly: boolean;
+  readonly explain: (text: string) => string | null;
   readonly #default: V | ((machine: Machine) => V) | undefined;
 
   constructor(options: KeyOptions<V>) {
@@ -42,6 +46,7 @@ export class Key<V> {
     this.variable = options.variable ?? null;
     this.isSecret = options.isSecret ?? false;
     this.isClusterOnly = options.isClusterOnly ?? false;
+    this.explain = options.explain ?? (() => null);
     this.#default = options.default;
   }
 
@@ -62,13 +67,13 @@ export interface Section {
 export type ValuesOf<T> = T extends Key<infer V> ? V : { readonly [K in keyof T]: ValuesOf<T[K]> };
 
 /** What every kind of key may add. */
-type Common = Pick<KeyOptions<unknown>, "about" | "variable" | "isClusterOnly">;
+type Common = Pick<KeyOptions<unknown>, "about" | "variable" | "isClusterOnly" | "explain">;
 
 type IntegerOptions = Common & {
   readonly default?: number | ((machine: Machine) => number);
   readonly min: number;
   readonly max: number;
-  readonly unit?: "seconds" | "MiB";
+  readonly unit?: "seconds" | "minutes" | "days" | "KiB" | "MiB";
 };
 
 /** A whole number within bounds, both included. */
@@ -90,6 +95,17 @@ export function text(
   return new Key({ ...rest, schema: z.string().regex(pattern), fromText: (given) => given });
 }
 
+/** The path of a folder, or null when another key decides. */
+export function folder(options: Common): Key<string | null> {
+  return new Key<string | null>({
+    ...options,
+    schema: z.string().regex(/^[^\0]+$/).nullable(),
+    expected: "the path of a folder",
+    fromText: (given) => given,
+    default: null,
+  });
+}
+
 /** A value that must not be seen, or null when there is none. */
 export function secret(
   options: Common & { readonly expected: string; readonly isValid: (text: string) => boolean },
@@ -109,13 +125,52 @@ export function serverUrl(options: Common & { readonly schemes: readonly string[
   const { schemes, ...rest } = options;
   return secret({
     ...rest,
-    expected: `an address such as ${schemes[0]}://user:password@host/…` +
-      (schemes.length > 1 ? ` (${schemes.join(", ")})` : ""),
+    expected: `an address such as ${exampleOf(schemes)}`,
+    isValid: (given) => isServerUrl(given, schemes),
+  });
+}
+
+/** The address of a server, or of the nodes of one cluster (see `node_addresses.ts`), or null when there is none. */
+export function clusterUrl(options: Common & { readonly schemes: readonly string[] }): Key<string | null> {
+  const { schemes, ...rest } = options;
+  return secret({
+    ...rest,
+    expected: `an address such as ${exampleOf(schemes)}; nodes of one cluster as ` +
+      `${schemes[0]}://user:password@host1,host2:port,host3/…`,
     isValid: (given) => {
-      const url = URL.parse(given);
-      return url !== null && url.hostname !== "" && schemes.includes(url.protocol.slice(0, -1));
+      const nodes = nodeAddresses(given);
+      return nodes.ok && nodes.urls.every((url) => isServerUrl(url, schemes));
+    },
+    explain: (given) => {
+      const nodes = nodeAddresses(given);
+      return nodes.ok ? null : `${nodes.problem.charAt(0).toUpperCase()}${nodes.problem.slice(1)}.`;
     },
   });
+}
+
+/** Addresses of servers that stand for each other; in the environment, or a file, with commas or lines between. */
+export function serverUrls(
+  options: Common & { readonly schemes: readonly string[] },
+): Key<readonly string[]> {
+  const { schemes, ...rest } = options;
+  return new Key<readonly string[]>({
+    ...rest,
+    schema: z.array(z.string().refine((given) => isServerUrl(given, schemes))),
+    expected: `a list of addresses such as ${exampleOf(schemes)}, in the environment with commas between ` +
+      "(a comma inside a password is written %2C)",
+    fromText: (given) => split(given.replaceAll("\n", ",")),
+    default: [],
+    isSecret: true,
+  });
+}
+
+function exampleOf(schemes: readonly string[]): string {
+  return `${schemes[0]}://user:password@host/…` + (schemes.length > 1 ? ` (${schemes.join(", ")})` : "");
+}
+
+function isServerUrl(given: string, schemes: readonly string[]): boolean {
+  const url = URL.parse(given);
+  return url !== null && url.hostname !== "" && schemes.includes(url.protocol.slice(0, -1));
 }
 
 /** One of a few words. */

@@ -1,6 +1,7 @@
 /** Rules between keys. Each names itself, so that people see which two values do not fit. */
 import type { Config, ConsumerConfig } from "./config_schema.ts";
 import type { ConfigProblem } from "./config_sources.ts";
+import { parseRedisUrl } from "./redis/address.ts";
 
 /** A configuration after the rules between its keys. */
 export interface Ruled {
@@ -12,7 +13,7 @@ export interface Ruled {
 
 /** Checks what no key can know alone. */
 export function applyRules(config: Config): Ruled {
-  const { Worker: worker, MilvaionConfig: { Api: api } } = config;
+  const { Worker: worker, MilvaionConfig: { Api: api, Postgres, Redis: redis } } = config;
   const problems: ConfigProblem[] = [];
   const warnings: string[] = [];
 
@@ -39,6 +40,30 @@ export function applyRules(config: Config): Ruled {
       given: "none",
       expected: `a token, because MilvaionConfig.Api.Host (${api.Host}) can be reached from other machines`,
       hint: "Set MILVAION_API_TOKEN (or _FILE) to at least 16 random characters, or listen on 127.0.0.1.",
+    });
+  }
+
+  if (Postgres.ReadUrls.length > 0 && Postgres.Url === null) {
+    problems.push({
+      field: "MilvaionConfig.Postgres.ReadUrls",
+      given: String(Postgres.ReadUrls.length),
+      expected: "none without MilvaionConfig.Postgres.Url",
+      hint: "Replicas are read from; DATABASE_URL names the primary, which is written to.",
+    });
+  }
+  const isSentinel = redis.Url !== null && parseRedisUrl(redis.Url).mode === "sentinel";
+  if (redis.Url !== null && !isSentinel && (redis.SentinelPassword !== null || redis.SentinelUser !== "")) {
+    warnings.push(
+      "MilvaionConfig.Redis.SentinelUser and SentinelPassword have no effect: " +
+        "MilvaionConfig.Redis.Url names no sentinels (redis+sentinel://).",
+    );
+  }
+  if (isSentinel && redis.SentinelUser !== "" && redis.SentinelPassword === null) {
+    problems.push({
+      field: "MilvaionConfig.Redis.SentinelPassword",
+      given: "none",
+      expected: "a password, because MilvaionConfig.Redis.SentinelUser names a user",
+      hint: "Set REDIS_SENTINEL_PASSWORD (or _FILE).",
     });
   }
 

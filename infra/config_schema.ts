@@ -6,7 +6,9 @@
 import { ISOLATIONS } from "../actors/domain/job_type.ts";
 import {
   choice,
+  clusterUrl,
   flag,
+  folder,
   integer,
   Key,
   list,
@@ -14,17 +16,30 @@ import {
   secret,
   type Section,
   serverUrl,
+  serverUrls,
   text,
   type ValuesOf,
 } from "./config_key.ts";
+import { EXPECTED_REDIS_URL, parseRedisUrl } from "./redis/address.ts";
+import { MOST_PARTITIONS } from "./redis/keys.ts";
 
 const DAY = 86_400;
+
+/** Why an address of Redis cannot be used; null when it can. */
+function redisProblem(given: string): string | null {
+  try {
+    parseRedisUrl(given);
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
 
 /** The sections whose keys are all known by name. */
 export const FIXED_SECTIONS = {
   MilvaionConfig: {
     DataDir: text({
-      about: "Folder of the embedded store.",
+      about: "Folder of the embedded store, and of a worker's outbox.",
       default: "./milvaion-data",
       variable: "MILVAION_DATA_DIR",
       pattern: /^[^\0]+$/,
@@ -50,6 +65,13 @@ export const FIXED_SECTIONS = {
         default: [],
         item: "host names",
       }),
+      MaxJobDataKiB: integer({
+        about: "Largest jobData of a job, a trigger or a replay. A whole request has at most 1 MiB.",
+        default: 256,
+        unit: "KiB",
+        min: 1,
+        max: 1000,
+      }),
       Token: secret({
         about: "Bearer token that callers of the API must show.",
         variable: "MILVAION_API_TOKEN",
@@ -72,6 +94,19 @@ export const FIXED_SECTIONS = {
         min: 1,
         max: DAY,
       }),
+      CatchUpSpacingSeconds: integer({
+        about: "Pause between the runs of one job that make up for missed due times; 0 is none.",
+        default: 1,
+        unit: "seconds",
+        min: 0,
+        max: 3600,
+      }),
+      CatchUpPerSecond: integer({
+        about: "Most runs of all jobs a second that make up for missed due times.",
+        default: 50,
+        min: 1,
+        max: 10_000,
+      }),
       BatchSize: integer({
         about: "Most jobs decided in one transaction.",
         default: 1000,
@@ -87,6 +122,94 @@ export const FIXED_SECTIONS = {
         max: 3600,
       }),
     },
+    Retention: {
+      CompletedDays: integer({
+        about: "How long completed and skipped occurrences are kept, where the job does not say.",
+        default: 30,
+        unit: "days",
+        min: 1,
+        max: 36_500,
+      }),
+      FailedDays: integer({
+        about: "How long failed, timed out and cancelled occurrences are kept, where the job does not say.",
+        default: 90,
+        unit: "days",
+        min: 1,
+        max: 36_500,
+      }),
+      KeepLast: integer({
+        about: "The newest so many occurrences of each job are kept however old they are.",
+        default: 10,
+        min: 0,
+        max: 100_000,
+      }),
+      LineDays: integer({
+        about: "How long log lines are kept; they go with their occurrence at the latest.",
+        default: 30,
+        unit: "days",
+        min: 1,
+        max: 36_500,
+      }),
+      UnresolvedDays: integer({
+        about: "How long a failed occurrence waits to be resolved; resolved, it goes FailedDays later.",
+        default: 365,
+        unit: "days",
+        min: 1,
+        max: 36_500,
+      }),
+      IntervalMinutes: integer({
+        about: "How often the leader removes what has reached its age.",
+        default: 60,
+        unit: "minutes",
+        min: 1,
+        max: 10_080,
+      }),
+    },
+    JobAutoDisable: {
+      Enabled: flag({
+        about: "Disable jobs that keep failing. A job may say otherwise, as for each of these.",
+        default: true,
+      }),
+      ConsecutiveFailureThreshold: integer({
+        about: "Failures in a row that disable a job: Failed, TimedOut and lost for good count.",
+        default: 5,
+        min: 1,
+        max: 1000,
+      }),
+      FailureWindowMinutes: integer({
+        about: "What they lie within.",
+        default: 60,
+        unit: "minutes",
+        min: 1,
+        max: 43_200,
+      }),
+      CooldownMinutes: integer({
+        about:
+          "Then one run probes whether the job works again; each probe that fails doubles it, up to a day. 0: only a person enables it.",
+        default: 30,
+        unit: "minutes",
+        min: 0,
+        max: 43_200,
+      }),
+    },
+    Watchdog: {
+      IntervalSeconds: integer({
+        about: "How often each API instance compares what is due with what was decided.",
+        default: 60,
+        unit: "seconds",
+        min: 5,
+        max: 3600,
+      }),
+      ToleranceSeconds: integer({
+        about:
+          "What is late by less is no difference; and what is found is looked at again after this time " +
+          "before an alert is raised.",
+        default: 30,
+        unit: "seconds",
+        min: 1,
+        max: 3600,
+      }),
+    },
     Postgres: {
       Url: serverUrl({
         about: "The store of a cluster.",
@@ -94,8 +217,22 @@ export const FIXED_SECTIONS = {
         schemes: ["postgres", "postgresql"],
         isClusterOnly: true,
       }),
+      ReadUrls: serverUrls({
+        about: "Read replicas of the store, for lists, dashboards and reports of API instances.",
+        variable: "DATABASE_READ_URLS",
+        schemes: ["postgres", "postgresql"],
+        isClusterOnly: true,
+      }),
+      MaxReplicaLagSeconds: integer({
+        about: "A replica that lags longer is not read from until it has caught up.",
+        default: 10,
+        unit: "seconds",
+        min: 1,
+        max: 3600,
+        isClusterOnly: true,
+      }),
       MaxConnections: integer({
-        about: "Most connections of this process to the database.",
+        about: "Most connections of an API instance to the database, and to each replica. A worker has 2.",
         default: 10,
         min: 2,
         max: 500,
@@ -108,10 +245,29 @@ export const FIXED_SECTIONS = {
       }),
     },
     Redis: {
-      Url: serverUrl({
-        about: "Locks, due index, presence and live events of a cluster.",
+      Url: secret({
+        about:
+          "Locks, due index, presence and live events of a cluster: one server, a Redis Cluster, or Sentinel.",
         variable: "REDIS_URL",
-        schemes: ["redis", "rediss"],
+        expected: EXPECTED_REDIS_URL,
+        isValid: (given) => redisProblem(given) === null,
+        explain: redisProblem,
+        isClusterOnly: true,
+      }),
+      SentinelUser: text({
+        about: "User of the sentinels; empty is their default user. Means nothing without redis+sentinel://.",
+        default: "",
+        variable: "REDIS_SENTINEL_USER",
+        pattern: /^\S{0,100}$/,
+        expected: "a name without spaces",
+        isClusterOnly: true,
+      }),
+      SentinelPassword: secret({
+        about:
+          "Password of the sentinels, which is not that of the servers. Means nothing without redis+sentinel://.",
+        variable: "REDIS_SENTINEL_PASSWORD",
+        expected: "at least one character",
+        isValid: (given) => given !== "",
         isClusterOnly: true,
       }),
       KeyPrefix: text({
@@ -122,16 +278,17 @@ export const FIXED_SECTIONS = {
         isClusterOnly: true,
       }),
       DueIndexPartitions: integer({
-        about: "Parts of the due index, spread over the nodes of a Redis Cluster. The same on all instances.",
-        default: 1,
-        min: 1,
-        max: 64,
+        about:
+          "Parts of the due index, spread over the masters of a Redis Cluster; 0 is 16 there and 1 elsewhere. The same on all instances.",
+        default: 0,
+        min: 0,
+        max: MOST_PARTITIONS,
         isClusterOnly: true,
       }),
     },
     RabbitMQ: {
-      Url: serverUrl({
-        about: "The queue of a cluster.",
+      Url: clusterUrl({
+        about: "The queue of a cluster. The nodes of a RabbitMQ cluster with commas between.",
         variable: "AMQP_URL",
         schemes: ["amqp", "amqps"],
         isClusterOnly: true,
@@ -140,6 +297,25 @@ export const FIXED_SECTIONS = {
         about: "Kind of the job queues.",
         default: "quorum",
         isClusterOnly: true,
+      }),
+      InlinePayloadKiB: integer({
+        about:
+          "Larger jobData stays in PostgreSQL and comes with the claim; larger results are written there by workers with DATABASE_URL.",
+        default: 16,
+        unit: "KiB",
+        min: 1,
+        max: 1000,
+        isClusterOnly: true,
+      }),
+    },
+    Bottlenecks: {
+      LookIntervalSeconds: integer({
+        about:
+          "How often an API instance looks at itself, workers and servers for the bottleneck advisor; 13 looks count.",
+        default: 5,
+        unit: "seconds",
+        min: 1,
+        max: 60,
       }),
     },
     Logging: {
@@ -179,7 +355,7 @@ export const FIXED_SECTIONS = {
       item: "folders",
     }),
     JobTypes: list({
-      about: "Offer only these job types; empty offers all that are found.",
+      about: "Offer only these job types, by name or routing pattern, e.g. report.*; empty offers all found.",
       default: [],
       item: "job types",
     }),
@@ -203,11 +379,20 @@ export const FIXED_SECTIONS = {
       max: 3600,
     }),
     ShutdownGraceSeconds: integer({
-      about: "Time that running jobs get when the program stops. Below the 30 s that Kubernetes waits.",
+      about:
+        "Time that running jobs get when the program stops; their abort signal comes KillGraceSeconds before its end. Below the 30 s that Kubernetes waits.",
       default: 25,
       unit: "seconds",
       min: 1,
       max: 3600,
+    }),
+    MaxResultKiB: integer({
+      about:
+        "Largest result that is kept whole; of a larger one its size and beginning, with a line that says so.",
+      default: 64,
+      unit: "KiB",
+      min: 1,
+      max: 4096,
     }),
     HeapLimitMb: integer({
       about: "Heap of each Web Worker; one that needs more takes its executor host down.",
@@ -215,6 +400,20 @@ export const FIXED_SECTIONS = {
       unit: "MiB",
       min: 64,
       max: 65_536,
+    }),
+    MemoryLimitMb: integer({
+      about:
+        "Memory this process and its executor hosts may take, which the bottleneck advisor goes by; 0 is what the machine has.",
+      default: 0,
+      unit: "MiB",
+      min: 0,
+      max: 16_777_216,
+    }),
+    OutboxDir: folder({
+      about:
+        "Folder in which reports wait while the broker is away, below it in outbox/. Without it: MilvaionConfig.DataDir.",
+      variable: "MILVAION_OUTBOX_DIR",
+      isClusterOnly: true,
     }),
     HealthPort: integer({
       about: "Port on 127.0.0.1 where a worker answers /livez, /readyz and /metrics; 0 is none.",
@@ -255,10 +454,22 @@ export const CONSUMER_SECTION = {
     max: 100,
   }),
   BaseRetryDelaySeconds: integer({
-    about: "First back-off; each further one is twice as long, with jitter.",
+    about: "First back-off; each further one is twice as long, with full jitter.",
     unit: "seconds",
     min: 0,
     max: 3600,
+  }),
+  MaxRetryDelaySeconds: integer({
+    about: "Longest back-off, 3600 when nobody says.",
+    unit: "seconds",
+    min: 1,
+    max: 7 * DAY,
+  }),
+  RetryBudgetSeconds: integer({
+    about: "Time from the start of the first attempt after which no further one is made ready.",
+    unit: "seconds",
+    min: 1,
+    max: 30 * DAY,
   }),
   RoutingPattern: text({
     about: "Routing keys this type listens to, instead of <type>.*",

@@ -123,7 +123,7 @@ export async function environmentSettings(
       try {
         // Editors and `echo` end a file with a newline that is no part of the secret.
         const content = (await readTextFile(value)).replace(/\r?\n$/, "");
-        short.push({ ...ofFile, value: content, source: `${name} (${value})` });
+        short.push({ ...ofFile, value: ofFile.key.fromText(content), source: `${name} (${value})` });
       } catch (error) {
         const hint = (error as Error).message;
         problems.push({ field: name, given: shown(value), expected: "a file that can be read", hint });

@@ -38,6 +38,11 @@ export function listen(
   }
 }
 
+/** What to type to get there. */
+export function httpUrl(host: string, port: number): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
 /** A port that is open before there is anything behind it. */
 export interface OpenDoor {
   readonly ok: true;

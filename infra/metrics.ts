@@ -14,9 +14,41 @@ const COUNTERS: Readonly<Record<CounterName, string>> = {
   reports_recorded_total: "Reports that changed an occurrence",
   reports_stale_total: "Reports that came too late and were kept as evidence",
   attempts_lost_total: "Attempts whose worker fell silent",
+  failed_occurrences_total: "Occurrences that failed for good, by kind of failure",
+  bulk_items_begun_total: "Items of bulk actions that were begun",
+  jobs_auto_disabled_total: "Jobs disabled because they kept failing, probes that failed, jobs enabled again",
   leader_refused_writes_total: "Writes refused because a newer leader had begun",
   log_lines_dropped_total: "Log lines of jobs that were too many to keep",
+  watchdog_missing_due_times_total: "Due times that the watchdog found undecided",
+  watchdog_alerts_total: "Alerts that this instance's watchdog raised",
+  reports_held_back_total:
+    "Reports written to the outbox of this worker because the broker did not take them",
+  outbox_write_failures_total:
+    "Times that the outbox of this worker could not be written: what waits is in memory",
+  retention_removed_total: "Rows of history that reached their age and were removed",
+  http_requests_total: "Requests that an endpoint answered, by method and path",
 };
+
+/** Fine around what is usual and around what is too much: percentiles are read from them. */
+const CALL_BUCKETS = [
+  0.0005,
+  0.001,
+  0.002,
+  0.005,
+  0.01,
+  0.02,
+  0.035,
+  0.05,
+  0.075,
+  0.1,
+  0.15,
+  0.25,
+  0.5,
+  1,
+  2,
+  5,
+  10,
+];
 
 const HISTOGRAMS: Readonly<
   Record<HistogramName, { readonly help: string; readonly buckets: readonly number[] }>
@@ -33,6 +65,10 @@ const HISTOGRAMS: Readonly<
     help: "One transaction of the leader or the tracker",
     buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2],
   },
+  store_sync_seconds: { help: "One sync of the embedded store to the disk", buckets: CALL_BUCKETS },
+  postgres_statement_seconds: { help: "One statement on PostgreSQL", buckets: CALL_BUCKETS },
+  redis_call_seconds: { help: "One call to Redis", buckets: CALL_BUCKETS },
+  event_loop_delay_seconds: { help: "How late timers came, ten times a second", buckets: CALL_BUCKETS },
 };
 
 type Labels = Readonly<Record<string, string>>;
@@ -45,8 +81,27 @@ interface Seen {
   sum: number;
 }
 
-/** The meter of this process, and the page that shows it. */
-export function createMetrics(): { readonly meter: Meter; readonly page: MetricsPage } {
+/** Observations of a histogram over all its labels, since the start. */
+export interface Distribution {
+  /** Upper bounds, seconds. What is above the last one is in no bucket. */
+  readonly bounds: readonly number[];
+  readonly perBucket: readonly number[];
+  readonly count: number;
+}
+
+/** The figures of the meter as numbers. */
+export interface MeterReader {
+  /** By the labels as the page writes them, e.g. `{route="/livez"}`. */
+  counter(name: CounterName): ReadonlyMap<string, number>;
+  distribution(name: HistogramName): Distribution;
+}
+
+/** The meter of this process, the page that shows it, and what reads it. */
+export function createMetrics(): {
+  readonly meter: Meter;
+  readonly page: MetricsPage;
+  readonly reader: MeterReader;
+} {
   // By name, then by the labels as they are written: `{outcome="completed"}`.
   const counted = new Map<CounterName, Map<string, number>>();
   const observed = new Map<HistogramName, Map<string, Seen>>();
@@ -70,6 +125,18 @@ export function createMetrics(): { readonly meter: Meter; readonly page: Metrics
         if (bucket !== -1) seen.perBucket[bucket] = (seen.perBucket[bucket] ?? 0) + 1;
         seen.count++;
         seen.sum += value;
+      },
+    },
+    reader: {
+      counter: (name) => new Map(counted.get(name)),
+      distribution(name) {
+        const { buckets: bounds } = HISTOGRAMS[name];
+        const all = [...observed.get(name)?.values() ?? []];
+        return {
+          bounds,
+          perBucket: bounds.map((_, index) => all.reduce((sum, one) => sum + (one.perBucket[index] ?? 0), 0)),
+          count: all.reduce((sum, one) => sum + one.count, 0),
+        };
       },
     },
     page: {

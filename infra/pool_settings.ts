@@ -20,6 +20,7 @@ export function poolSettings(config: Config, samples: string) {
     ),
     killGraceMs: Worker.KillGraceSeconds * 1000,
     heapLimitMb: Worker.HeapLimitMb,
+    maxResultBytes: Worker.MaxResultKiB * 1024,
     // Ends job code before its lease does.
     parentSilenceMs: Math.max(HOST_SILENCE_AT_LEAST_MS, Worker.LeaseSeconds * 1000 / 3),
   };

@@ -4,20 +4,32 @@
  *   request → id → guard (who may speak) → endpoint (reads, checks, answers) → security headers → response
  */
 import { Hono } from "hono";
+import { alertsEndpoint } from "./alerts.ts";
+import type { Meter } from "../actors/ports/meter.ts";
+import { bottleneckEndpoint } from "./bottlenecks.ts";
+import { bulkEndpoints } from "./bulk.ts";
+import { bulkCancelEndpoint } from "./bulk_cancel.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Answer, type Endpoint, endpoint, type RequestEnv } from "./endpoint.ts";
 import { problem, problemResponse } from "./errors.ts";
+import { explainEndpoints } from "./explain.ts";
+import { failedEndpoints } from "./failed.ts";
 import { guard } from "./guard.ts";
 import { healthEndpoints } from "./health.ts";
+import { jobBatchEndpoints } from "./job_batches.ts";
 import { jobEndpoints } from "./jobs.ts";
 import { liveEndpoint } from "./live.ts";
+import { capacityEndpoints } from "./capacity.ts";
 import { createLiveHub } from "./live_hub.ts";
 import { metricsEndpoint } from "./metrics.ts";
 import { occurrenceEndpoints } from "./occurrences.ts";
 import { openApiDocument } from "./openapi.ts";
 import { pageEndpoints } from "./pages.ts";
 import { createPayloads } from "./payload.ts";
+import { readAfter } from "./read_after.ts";
+import { scalingEndpoints } from "./scaling.ts";
 import { scheduleEndpoints } from "./schedules.ts";
+import { skipEndpoints } from "./skips.ts";
 import { triggerEndpoints } from "./triggers.ts";
 import { workerEndpoints } from "./workers.ts";
 
@@ -46,15 +58,25 @@ const SECURITY_HEADERS: readonly (readonly [name: string, value: string])[] = [
 export function createApp(deps: ApiDeps): Api {
   const { settings, log, random } = deps;
   const hub = createLiveHub(deps);
-  const payloads = createPayloads(log);
+  const payloads = createPayloads(log, settings.maxJobDataBytes);
   let isStopping = false;
 
   const endpoints: Endpoint[] = [
+    ...jobBatchEndpoints(deps, payloads),
     ...jobEndpoints(deps, payloads),
     ...triggerEndpoints(deps, payloads),
     ...scheduleEndpoints(deps),
+    ...skipEndpoints(deps),
+    bulkCancelEndpoint(deps),
     ...occurrenceEndpoints(deps),
+    ...failedEndpoints(deps, payloads),
+    ...bulkEndpoints(deps),
+    ...explainEndpoints(deps),
     ...workerEndpoints(deps),
+    alertsEndpoint(deps),
+    ...capacityEndpoints(deps),
+    bottleneckEndpoint(deps, () => hub.connections),
+    ...scalingEndpoints(deps, () => hub.connections),
     liveEndpoint(deps, hub),
     ...healthEndpoints(deps, () => isStopping),
     metricsEndpoint(deps),
@@ -72,7 +94,8 @@ export function createApp(deps: ApiDeps): Api {
     for (const [name, value] of SECURITY_HEADERS) context.res.headers.set(name, value);
   });
   app.use(guard(settings));
-  mount(app, [...endpoints, ...pageEndpoints()]);
+  app.use(readAfter(deps.store.reads));
+  mount(app, [...endpoints, ...pageEndpoints()], deps.meter);
   app.notFound((context) => {
     const detail = `There is nothing at ${context.req.path}. /docs lists what there is.`;
     return problemResponse(problem("not_found", detail), context.get("requestId"), log);
@@ -89,11 +112,16 @@ export function createApp(deps: ApiDeps): Api {
   };
 }
 
-function mount(app: Hono<RequestEnv>, endpoints: readonly Endpoint[]): void {
+/** Requests are counted by endpoint, so that no label comes from outside. */
+function mount(app: Hono<RequestEnv>, endpoints: readonly Endpoint[], meter: Pick<Meter, "count">): void {
   for (const [path, there] of Map.groupBy(endpoints, ({ path }) => path)) {
-    const route = path.replace("{id}", ":id");
+    const route = path.replace(/\{(\w+)\}/g, ":$1");
     for (const { method, answer } of there) {
-      app.on(method, route, async (context) => toResponse(await answer(context)));
+      const labels = { route: `${method} ${path}` };
+      app.on(method, route, async (context) => {
+        meter.count("http_requests_total", 1, labels);
+        return toResponse(await answer(context));
+      });
     }
     const methods = there.map(({ method }) => method);
     const allow = [...methods, ...(methods.includes("GET") ? ["HEAD"] : []), "OPTIONS"].join(", ");

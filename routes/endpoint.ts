@@ -4,11 +4,13 @@
  */
 import { z } from "zod";
 import type { Context } from "hono";
+import type { Position } from "../actors/ports/reads.ts";
 import type { ProblemCode } from "./errors.ts";
 import { fieldErrors } from "./validation.ts";
 import { type FieldError, invalidBody, invalidRequest, problem } from "./errors.ts";
 import { parseId } from "./fields.ts";
 import { type JsonBody, readJsonBody } from "./json_body.ts";
+import { UNNAMED_USER, USER_HEADER, userOf } from "./user.ts";
 import { nearestNames } from "../actors/domain/nearest.ts";
 
 /** The HTTP methods in use here. */
@@ -16,7 +18,11 @@ export type Method = "GET" | "POST" | "PUT" | "DELETE";
 
 /** What the app keeps for each request. */
 export interface RequestEnv {
-  Variables: { requestId: string };
+  Variables: {
+    requestId: string;
+    /** How new what is listed must be; see `read_after.ts`. */
+    readAfter: Position | "latest" | null;
+  };
 }
 
 /** One answer that an endpoint gives, for the documentation. */
@@ -36,16 +42,20 @@ export type Answer =
 export interface Call<Q, B> {
   /** The `{id}` of the path, in lower case; empty for a path without one. */
   readonly id: string;
+  /** The `{workerId}` of the path; empty for a path without one. */
+  readonly workerId: string;
   readonly query: Q;
   readonly body: B;
   /** The body as it came; empty when there is none. */
   readonly bodyText: string;
+  /** Who says to be behind it. */
+  readonly by: string;
   readonly context: Context<RequestEnv>;
 }
 
 export interface Endpoint {
   readonly method: Method;
-  /** With `{id}` where an id stands. */
+  /** With `{id}` where an id stands, `{workerId}` where the name of a pool does. */
   readonly path: string;
   readonly tag: string;
   /** An imperative sentence without full stop. */
@@ -71,8 +81,12 @@ interface EndpointParts<Q extends z.ZodObject, B extends z.ZodType>
   readonly handle: (call: Call<z.output<Q>, z.output<B>>) => Promise<Answer> | Answer;
 }
 
+const USER_TEXT =
+  "Who is behind it, kept and shown as `by`: a claim, not authentication. Up to 100 characters, " +
+  "percent-encoded beyond ASCII; api when absent";
 const NO_QUERY = z.strictObject({});
 const NO_BODY = z.undefined();
+const NO_FIELDS = z.strictObject({});
 
 /** Describes an endpoint; the types of query and body follow from their schemas. */
 export function endpoint<Q extends z.ZodObject = typeof NO_QUERY, B extends z.ZodType = typeof NO_BODY>(
@@ -81,12 +95,17 @@ export function endpoint<Q extends z.ZodObject = typeof NO_QUERY, B extends z.Zo
   const { handle, maxBodyItems, ...described } = parts;
   return {
     ...described,
+    headers: parts.method === "GET"
+      ? described.headers ?? {}
+      : { ...described.headers, [USER_HEADER]: USER_TEXT },
     async answer(context) {
+      const by = parts.method === "GET" ? UNNAMED_USER : userOf(context.req.raw.headers);
       const id = parts.path.includes("{id}") ? readId(context) : "";
+      const workerId = parts.path.includes("{workerId}") ? readWorkerId(context) : "";
       const query = readQuery(parts.query ?? NO_QUERY, context.req.url) as z.output<Q>;
-      const read = parts.body === undefined ? null : await readJsonBody(context.req.raw, maxBodyItems);
+      const read = parts.method === "GET" ? null : await readJsonBody(context.req.raw, maxBodyItems);
       const body = readBody(parts, read) as z.output<B>;
-      return await handle({ id, query, body, bodyText: read?.text ?? "", context });
+      return await handle({ id, workerId, query, body, bodyText: read?.text ?? "", by, context });
     },
   };
 }
@@ -97,6 +116,16 @@ function readId(context: Context): string {
   if (id !== null) return id;
   const message = "An id is a UUID like 0198c2d4-5b6e-7f00-8a9b-0c1d2e3f4a5b, without braces.";
   throw problem("id_invalid", message, { errors: [{ field: "id", code: "id_invalid", message }] });
+}
+
+/** As `Worker.WorkerId` may be. */
+const WORKER_ID = /^[A-Za-z0-9_-]{1,64}$/;
+
+function readWorkerId(context: Context): string {
+  const given = context.req.param("workerId") ?? "";
+  if (WORKER_ID.test(given)) return given;
+  const message = "The name of a pool has 1 to 64 letters, digits, - and _, like email-worker.";
+  throw invalidRequest([{ field: "workerId", code: "format", message }]);
 }
 
 function readQuery(schema: z.ZodObject, url: string): unknown {
@@ -124,8 +153,17 @@ function readQuery(schema: z.ZodObject, url: string): unknown {
   return answer.data;
 }
 
+/** Where no body is taken an empty object may come: some clients always send one. What says something is not passed over. */
+function refuseFields(value: unknown): void {
+  const answer = NO_FIELDS.safeParse(value);
+  if (!answer.success) throw invalidBody(fieldErrors(answer.error.issues, { schema: NO_FIELDS, value }));
+}
+
 function readBody(parts: Pick<Endpoint, "body" | "isBodyOptional">, read: JsonBody | null): unknown {
-  if (parts.body === undefined) return undefined;
+  if (parts.body === undefined) {
+    if (read !== null) refuseFields(read.value);
+    return undefined;
+  }
   if (read === null && parts.isBodyOptional !== true) {
     throw problem("json_invalid", "The body is empty; a JSON document is expected.");
   }

@@ -15,6 +15,7 @@ export const PROBLEMS = {
   if_match_invalid: [400, "If-Match is not a version"],
   idempotency_key_invalid: [400, "The idempotency key is not usable"],
   token_in_query: [400, "A token does not belong in an address"],
+  user_invalid: [400, "The name of the user is not usable"],
   request_invalid: [400, "The request is not valid"],
   token_invalid: [401, "A valid token is needed"],
   origin_not_allowed: [403, "Requests from this web page are refused"],

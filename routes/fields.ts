@@ -34,6 +34,19 @@ export const instantField = z.string().transform((text, context) => {
   return answer.ok ? answer.at : refuse(context, answer.code, `is no moment. ${answer.message}`);
 }).meta({ format: "date-time", examples: ["2026-12-24T18:00:00+01:00"] });
 
+/** Refuses a span that ends before it begins: nothing can match it. */
+export function fromBeforeTo(context: z.core.ParsePayload): void {
+  const { from, to } = context.value as { readonly from?: unknown; readonly to?: unknown };
+  if (context.issues.length > 0 || typeof from !== "number" || typeof to !== "number" || from <= to) return;
+  context.issues.push({
+    code: "custom",
+    input: context.value,
+    path: ["from"],
+    message: `is later than to (${iso(from)}, ${iso(to)}): nothing lies between them. Take the other order.`,
+    params: { code: "range_reversed" },
+  });
+}
+
 /** One of some names, given by name or by number (its place among them). */
 export function choiceField<const T extends readonly [string, ...string[]]>(names: T) {
   return z.unknown().transform((value, context): T[number] => {
@@ -69,6 +82,18 @@ export function queryInteger(minimum: number, maximum: number) {
       `${minimum}…${maximum}`,
     ]);
   }).meta({ type: "integer", minimum, maximum });
+}
+
+/** A number in a query, with a decimal point or without. */
+export function queryNumber(minimum: number, maximum: number) {
+  return z.string().transform((text, context) => {
+    const value = /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+    if (Number.isNaN(value)) return refuse(context, "type", "must be a number, such as 2 or 0.5.");
+    if (value >= minimum && value <= maximum) return value;
+    return refuse(context, "out_of_range", `must lie between ${minimum} and ${maximum}.`, [
+      `${minimum}…${maximum}`,
+    ]);
+  }).meta({ type: "number", minimum, maximum });
 }
 
 /** `true` or `false` in a query. */

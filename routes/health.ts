@@ -11,6 +11,14 @@ const TAG = "health";
 
 const healthView = z.strictObject({ status: z.literal("ok") }).meta({ id: "Health" });
 
+const replicaView = z.strictObject({
+  name: z.string(),
+  isUsed: z.boolean().describe("Lists are read from it now"),
+  lagBytes: z.number().nullable().describe("What it has not got yet; null while nobody knows"),
+  lagSeconds: z.number().nullable().describe("For how long it has lacked something; null while nobody knows"),
+  problem: z.string().nullable().describe("Why it is not used"),
+}).meta({ id: "ReadReplica" });
+
 const aboutView = z.strictObject({
   name: z.literal("milvaion"),
   version: z.string(),
@@ -23,6 +31,7 @@ const aboutView = z.strictObject({
   jobs: z.int(),
   activeJobs: z.int(),
   occurrences: z.record(z.enum(OCCURRENCE_STATUSES), z.int()).describe("How many there are of each status"),
+  readReplicas: z.array(replicaView).describe("Copies of the store that this instance may list from"),
 }).meta({ id: "About" });
 
 /** The endpoints about this instance. `isStopping` is true from the first signal on. */
@@ -68,8 +77,9 @@ export function healthEndpoints(deps: ApiDeps, isStopping: () => boolean): reado
     summary: "Say what runs here",
     answers: { 200: { description: "This instance, and how much it keeps", schema: aboutView } },
     problems: [],
-    async handle() {
-      const { jobs, activeJobs, byStatus } = await store.history.counts();
+    async handle({ context }) {
+      const { history } = store.reads.reader(context.get("readAfter"));
+      const { jobs, activeJobs, byStatus } = await history.counts();
       const body: z.output<typeof aboutView> = {
         name: "milvaion",
         version: settings.version,
@@ -80,6 +90,7 @@ export function healthEndpoints(deps: ApiDeps, isStopping: () => boolean): reado
         jobs,
         activeJobs,
         occurrences: byStatus,
+        readReplicas: [...store.reads.copies()],
       };
       return { status: 200, body };
     },

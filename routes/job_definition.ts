@@ -5,6 +5,7 @@ import { CONCURRENCY_POLICIES, type Job, MISFIRE_POLICIES } from "../actors/doma
 import type { Json } from "../actors/domain/job_type.ts";
 import { firstDue, MAX_MISFIRE_LIMIT } from "../actors/domain/plan.ts";
 import type { Problem } from "../actors/domain/problem.ts";
+import { RETRY_ACTIONS } from "../actors/domain/retry.ts";
 import { FOLD_POLICIES, GAP_POLICIES, parseSchedule } from "../actors/domain/schedule.ts";
 import type { FieldError } from "./errors.ts";
 import { choiceField, instantField, lineField } from "./fields.ts";
@@ -25,6 +26,36 @@ function optional<T extends z.ZodType>(schema: T) {
 function seconds(minimum: number, maximum: number, what: string) {
   return optional(z.int().min(minimum).max(maximum).describe(what));
 }
+
+const retryRule = z.strictObject({
+  error: z.string().min(1).max(100).describe("Class name of the error; * stands for any characters").meta({
+    examples: ["HttpError", "*TimeoutError"],
+  }),
+  action: choiceField(RETRY_ACTIONS),
+  maxRetries: optional(z.int().min(0).max(100)),
+  baseRetryDelaySeconds: seconds(0, 3600, "The first back-off for these errors; the job's when absent"),
+});
+
+const autoDisable = z.strictObject({
+  isEnabled: optional(z.boolean()),
+  failures: optional(z.int().min(1).max(1000).describe("Consecutive failures that disable the job")),
+  windowMinutes: optional(z.int().min(1).max(43_200).describe("What they lie within")),
+  cooldownMinutes: optional(
+    z.int().min(0).max(43_200).describe(
+      "Then one run probes whether it works again; 0: only a person enables it",
+    ),
+  ),
+});
+
+const retention = z.strictObject({
+  completedDays: optional(
+    z.int().min(1).max(36_500).describe("Days that completed and skipped runs are kept"),
+  ),
+  failedDays: optional(
+    z.int().min(1).max(36_500).describe("Days that failed, timed out and cancelled runs are kept"),
+  ),
+  keepLast: optional(z.int().min(0).max(100_000).describe("The newest so many are kept whatever their age")),
+});
 
 /** When a job is due, as it comes in; what it says is checked by `parseSchedule`. */
 export const scheduleFields = {
@@ -80,6 +111,27 @@ export const jobDefinition = z.strictObject({
     z.int().min(0).max(100).describe("Retries after the first attempt; the type's when absent"),
   ),
   baseRetryDelaySeconds: seconds(0, 3600, "The first back-off, doubled each time; the type's when absent"),
+  maxRetryDelaySeconds: seconds(1, 604_800, "The longest back-off; the type's when absent"),
+  retryBudgetSeconds: seconds(
+    1,
+    2_592_000,
+    "Time from the start of the first attempt after which no further one begins; the type's when absent",
+  ),
+  retryRules: optional(
+    z.array(retryRule).max(20).describe(
+      "What is made of a failed attempt, by the class of its error; the first that fits counts",
+    ),
+  ),
+  autoDisable: optional(autoDisable.describe("When a job that keeps failing is disabled")),
+  catchUpSpacingSeconds: seconds(
+    0,
+    3600,
+    "Time between runs that catch up on missed due times; the server's when absent",
+  ),
+  runLimit: optional(
+    z.int().min(1).max(1_000_000_000).describe("How many due times run before the schedule ends"),
+  ),
+  retention: optional(retention.describe("How long history is kept")),
   startAt: optional(instantField.describe("Due times before this are left out")),
   endAt: optional(instantField.describe("Due times at or after this are left out")),
 });
@@ -88,7 +140,17 @@ export const jobDefinition = z.strictObject({
 export type JobDefinition = z.output<typeof jobDefinition>;
 
 /** The part of a job that its definition decides. */
-export type DefinedJob = Omit<Job, "version" | "pause" | "createdAt" | "updatedAt">;
+export type DefinedJob = Omit<
+  Job,
+  | "version"
+  | "pause"
+  | "runCount"
+  | "skippedDueTime"
+  | "lastCatchUpAt"
+  | "autoDisabled"
+  | "createdAt"
+  | "updatedAt"
+>;
 
 export interface DefinitionContext {
   readonly id: string;
@@ -157,10 +219,38 @@ export function defineJob(definition: JobDefinition, context: DefinitionContext)
       executionTimeoutSeconds: definition.executionTimeoutSeconds ?? null,
       maxRetries: definition.maxRetries ?? null,
       baseRetryDelaySeconds: definition.baseRetryDelaySeconds ?? null,
+      maxRetryDelaySeconds: definition.maxRetryDelaySeconds ?? null,
+      retryBudgetSeconds: definition.retryBudgetSeconds ?? null,
+      retryRules: definition.retryRules?.map((rule) => ({
+        error: rule.error,
+        action: rule.action,
+        maxRetries: rule.maxRetries ?? null,
+        baseRetryDelaySeconds: rule.baseRetryDelaySeconds ?? null,
+      })) ?? null,
+      autoDisable: allOrNull(definition.autoDisable, [
+        "isEnabled",
+        "failures",
+        "windowMinutes",
+        "cooldownMinutes",
+      ]),
+      catchUpSpacingSeconds: definition.catchUpSpacingSeconds ?? null,
+      runLimit: definition.runLimit ?? null,
+      retention: allOrNull(definition.retention, ["completedDays", "failedDays", "keepLast"]),
       startAt,
       endAt,
       nextDueAt,
     },
+  };
+}
+
+/** An object with each of these fields, null where nothing was given; null when there is no object. */
+function allOrNull<T extends object, K extends keyof T & string>(
+  given: T | null | undefined,
+  names: readonly K[],
+): { readonly [N in K]: Exclude<T[N], undefined> | null } | null {
+  if (given === null || given === undefined) return null;
+  return Object.fromEntries(names.map((name) => [name, given[name] ?? null])) as {
+    readonly [N in K]: Exclude<T[N], undefined> | null;
   };
 }
 

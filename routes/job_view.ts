@@ -1,7 +1,8 @@
 /** A job as it stands in answers. */
 import { z } from "zod";
 import { tooFrequent } from "../actors/domain/frequency.ts";
-import { CONCURRENCY_POLICIES, type Job, MISFIRE_POLICIES } from "../actors/domain/job.ts";
+import { CONCURRENCY_POLICIES, type Job, MISFIRE_POLICIES, pauseAt } from "../actors/domain/job.ts";
+import { RETRY_ACTIONS } from "../actors/domain/retry.ts";
 import { FOLD_POLICIES, GAP_POLICIES } from "../actors/domain/schedule.ts";
 import type { ApiDeps } from "./deps.ts";
 import { iso, isoOrNull, jsonView, momentView } from "./fields.ts";
@@ -11,6 +12,17 @@ const pauseView = z.strictObject({
   by: z.string(),
   since: momentView,
   until: momentView.nullable().describe("When it ends by itself; null: when somebody resumes the job"),
+});
+
+const autoDisabledView = z.strictObject({
+  since: momentView,
+  until: momentView.nullable().describe("When it was enabled again"),
+  failures: z.int(),
+  occurrenceId: z.uuid().describe("The last of the failures"),
+  reason: z.string(),
+  probeAt: momentView.nullable().describe("From then on one due time may run as a probe"),
+  probeId: z.uuid().nullable().describe("The probe that is on"),
+  cooldownSeconds: z.number().nullable().describe("The cool-down that leads to probeAt"),
 });
 
 /** A job in a list. */
@@ -41,9 +53,38 @@ export const jobView = z.strictObject({
   executionTimeoutSeconds: z.int().nullable(),
   maxRetries: z.int().nullable(),
   baseRetryDelaySeconds: z.int().nullable(),
+  maxRetryDelaySeconds: z.int().nullable(),
+  retryBudgetSeconds: z.int().nullable(),
+  retryRules: z.array(z.strictObject({
+    error: z.string(),
+    action: z.enum(RETRY_ACTIONS),
+    maxRetries: z.int().nullable(),
+    baseRetryDelaySeconds: z.int().nullable(),
+  })).nullable(),
+  autoDisable: z.strictObject({
+    isEnabled: z.boolean().nullable(),
+    failures: z.int().nullable(),
+    windowMinutes: z.int().nullable(),
+    cooldownMinutes: z.int().nullable(),
+  }).nullable(),
+  catchUpSpacingSeconds: z.int().nullable(),
+  runLimit: z.int().nullable(),
+  retention: z.strictObject({
+    completedDays: z.int().nullable(),
+    failedDays: z.int().nullable(),
+    keepLast: z.int().nullable(),
+  }).nullable(),
   startAt: momentView.nullable(),
   endAt: momentView.nullable(),
   nextDueAt: momentView.nullable().describe("The first due time that is not decided yet"),
+  runCount: z.int().describe("Due times that have run, or were queued to"),
+  skippedDueTime: z.strictObject({
+    dueAt: momentView,
+    reason: z.string(),
+    by: z.string(),
+    since: momentView,
+  }).nullable().describe("The one due time that is to be left out"),
+  autoDisabled: autoDisabledView.nullable().describe("Set while the job is disabled because it kept failing"),
   createdAt: momentView,
   updatedAt: momentView,
 }).meta({ id: "Job" });
@@ -58,9 +99,10 @@ export const jobDetailView = jobView.extend({
 export type JobView = z.output<typeof jobView>;
 export type JobDetailView = z.output<typeof jobDetailView>;
 
-/** Writes a job. */
-export function viewJob(job: Job): JobView {
-  const { schedule, pause } = job;
+/** Writes a job as it stands at a moment. */
+export function viewJob(job: Job, now: number): JobView {
+  const { schedule, skippedDueTime, autoDisabled } = job;
+  const pause = pauseAt(job, now);
   const cron = schedule.kind === "cron" ? schedule : null;
   return {
     id: job.id,
@@ -87,9 +129,26 @@ export function viewJob(job: Job): JobView {
     executionTimeoutSeconds: job.executionTimeoutSeconds,
     maxRetries: job.maxRetries,
     baseRetryDelaySeconds: job.baseRetryDelaySeconds,
+    maxRetryDelaySeconds: job.maxRetryDelaySeconds,
+    retryBudgetSeconds: job.retryBudgetSeconds,
+    retryRules: job.retryRules === null ? null : job.retryRules.map((rule) => ({ ...rule })),
+    autoDisable: job.autoDisable,
+    catchUpSpacingSeconds: job.catchUpSpacingSeconds,
+    runLimit: job.runLimit,
+    retention: job.retention,
     startAt: isoOrNull(job.startAt),
     endAt: isoOrNull(job.endAt),
     nextDueAt: isoOrNull(job.nextDueAt),
+    runCount: job.runCount,
+    skippedDueTime: skippedDueTime === null
+      ? null
+      : { ...skippedDueTime, dueAt: iso(skippedDueTime.dueAt), since: iso(skippedDueTime.since) },
+    autoDisabled: autoDisabled === null ? null : {
+      ...autoDisabled,
+      since: iso(autoDisabled.since),
+      until: isoOrNull(autoDisabled.until),
+      probeAt: isoOrNull(autoDisabled.probeAt),
+    },
     createdAt: iso(job.createdAt),
     updatedAt: iso(job.updatedAt),
   };
@@ -100,7 +159,7 @@ export async function viewJobDetail(
   deps: Pick<ApiDeps, "jobTypes" | "clock">,
   job: Job,
 ): Promise<JobDetailView> {
-  return { ...viewJob(job), warnings: await warningsOf(deps, job) };
+  return { ...viewJob(job, deps.clock.now()), warnings: await warningsOf(deps, job) };
 }
 
 async function warningsOf(

@@ -1,11 +1,12 @@
 /** Jobs: their definitions, and pauses, which are kept apart from them. */
 import { z } from "zod";
-import type { Job, Pause } from "../actors/domain/job.ts";
+import { isDisabledNow } from "../actors/domain/auto_disable.ts";
+import type { Job } from "../actors/domain/job.ts";
 import type { SaveAnswer } from "../actors/ports/store.ts";
-import { API_USER, type ApiDeps } from "./deps.ts";
+import type { ApiDeps } from "./deps.ts";
 import { type Answer, type Endpoint, endpoint } from "./endpoint.ts";
 import { type ApiProblem, invalidBody, notFound, problem } from "./errors.ts";
-import { instantField, queryBoolean, reasonField } from "./fields.ts";
+import { instantField, iso, queryBoolean, reasonField } from "./fields.ts";
 import {
   atItsField,
   type DefinedJob,
@@ -17,11 +18,13 @@ import { jobDetailView, jobView, viewJob, viewJobDetail } from "./job_view.ts";
 import { knownTypes } from "./known_types.ts";
 import { listView, page, pageQuery, withoutUndefined } from "./lists.ts";
 import type { Payloads } from "./payload.ts";
+import { POSITION_HEADERS } from "./read_after.ts";
 
 /** The dispatcher may decide a due time between reading and saving; then the next due time is computed again. */
 const SAVE_TRIES = 5;
 
-const saveQuery = z.strictObject({
+/** How a definition is taken. */
+export const saveQuery = z.strictObject({
   allowUnknownType: queryBoolean.optional().describe("Accept a job type that no worker offers yet"),
   allowPast: queryBoolean.optional().describe("An executeAt in the past is due at once instead of refused"),
 });
@@ -33,6 +36,7 @@ const listQuery = z.strictObject({
   tag: z.string().max(64).optional(),
   isActive: queryBoolean.optional(),
   isPaused: queryBoolean.optional(),
+  isAutoDisabled: queryBoolean.optional().describe("Disabled because it kept failing"),
 });
 
 const JOB = { description: "The job; its version is in the header ETag", schema: jobDetailView };
@@ -80,19 +84,13 @@ export function jobEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoi
     body: jobDefinition,
     answers: { 201: JOB },
     problems: ["json_invalid", "validation_failed"],
-    async handle({ query, body }) {
+    async handle({ query, body, by }) {
       const id = random.uuid();
       const now = clock.now();
-      const job: Job = {
-        ...await defined(body, { id, now, previous: null }, query),
-        version: 1,
-        pause: null,
-        createdAt: now,
-        updatedAt: now,
-      };
+      const job = newJob(await defined(body, { id, now, previous: null }, query), now);
       await store.jobs.insert([job]);
       await announceJob(deps, job);
-      log.info("Job created", { jobId: id, jobType: job.jobType, by: API_USER });
+      log.info("Job created", { jobId: id, jobType: job.jobType, by });
       return await answerWith(201, job, { location: `/api/v1/jobs/${id}` });
     },
   });
@@ -104,13 +102,19 @@ export function jobEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoi
     summary: "List jobs, newest first",
     query: listQuery,
     answers: { 200: { description: "A page of jobs", schema: listView(jobView) } },
+    headers: POSITION_HEADERS,
     problems: ["request_invalid", "cursor_invalid"],
-    async handle({ query: { limit, cursor, ...given } }) {
+    async handle({ query: { limit, cursor, ...given }, context }) {
       const filter = withoutUndefined(given);
       const request = { storeId: store.storeId, list: "jobs", filter, limit, cursor };
+      const { jobs } = store.reads.reader(context.get("readAfter"));
       return {
         status: 200,
-        body: await page(request, (count, after) => store.jobs.list(filter, count, after), viewJob),
+        body: await page(
+          request,
+          (count, after) => jobs.list(filter, count, after),
+          (job) => viewJob(job, clock.now()),
+        ),
       };
     },
   });
@@ -130,7 +134,8 @@ export function jobEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoi
     path: "/api/v1/jobs/{id}",
     tag: TAG,
     summary: "Replace the definition of a job",
-    description: "The whole definition: what is left out takes its default. A pause is not part of it.",
+    description:
+      "The whole definition: what is left out takes its default. A pause is not part of it, nor is being disabled by failures.",
     query: saveQuery,
     body: jobDefinition,
     headers: { "If-Match": 'The version that is replaced, as in ETag: "3"' },
@@ -144,18 +149,23 @@ export function jobEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoi
       "if_match_required",
       "validation_failed",
     ],
-    async handle({ id, query, body, context }) {
+    async handle({ id, query, body, by, context }) {
       const expected = readIfMatch(context.req.header("if-match"));
       for (let attempt = 1;; attempt++) {
+        // Before the job is read: what is decided after that is later than `now`, and the store refuses to go back.
+        const now = clock.now();
         const previous = await jobOf(deps, id);
         const version = expected ?? previous.version;
         if (previous.version !== version) throw await conflict(previous);
-        const now = clock.now();
-        const { pause, createdAt } = previous;
+        const { pause, runCount, skippedDueTime, lastCatchUpAt, autoDisabled, createdAt } = previous;
         const job: Job = {
           ...await defined(body, { id, now, previous }, query),
           version: version + 1,
           pause,
+          runCount,
+          skippedDueTime,
+          lastCatchUpAt,
+          autoDisabled,
           createdAt,
           updatedAt: now,
         };
@@ -166,7 +176,13 @@ export function jobEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoi
         }
         const saved = savedJob(answer, id);
         await announceJob(deps, saved);
-        log.info("Job changed", { jobId: id, version: saved.version, by: API_USER });
+        log.info("Job changed", { jobId: id, version: saved.version, by });
+        if (skippedDueTime !== null && saved.skippedDueTime === null) {
+          log.info("The due time to be left out is none of the new schedule and is forgotten", {
+            jobId: id,
+            dueAt: iso(skippedDueTime.dueAt),
+          });
+        }
         return await answerWith(200, saved);
       }
     },
@@ -179,7 +195,7 @@ export function jobEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoi
     summary: "Delete a job and its history",
     answers: { 204: { description: "It is gone" } },
     problems: ["id_invalid", "not_found", "job_in_use"],
-    async handle({ id }) {
+    async handle({ id, by }) {
       const answer = await store.jobs.remove(id);
       if (!answer.ok && answer.reason === "in-use") {
         const { occurrenceId } = answer;
@@ -188,7 +204,7 @@ export function jobEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoi
       }
       if (!answer.ok) throw notFound("job", id);
       await unindexed(deps, id);
-      log.info("Job deleted", { jobId: id, by: API_USER });
+      log.info("Job deleted", { jobId: id, by });
       return { status: 204 };
     },
   });
@@ -206,7 +222,7 @@ export function jobEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoi
     isBodyOptional: true,
     answers: { 200: JOB },
     problems: ["json_invalid", "id_invalid", "not_found", "validation_failed"],
-    async handle({ id, body }) {
+    async handle({ id, body, by }) {
       const since = clock.now();
       const until = body.until ?? null;
       if (until !== null && until <= since) {
@@ -214,7 +230,13 @@ export function jobEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoi
           atItsField({ field: "until", code: "in_past", message: "until must be in the future." }),
         ]);
       }
-      return await setPause(id, { reason: body.reason ?? "no reason given", by: API_USER, since, until });
+      const reason = body.reason ?? "no reason given";
+      return await changed("Job paused", {
+        by,
+        reason,
+        answer: await store.jobs.setPause(id, { reason, by, since, until }),
+        id,
+      });
     },
   });
 
@@ -228,17 +250,81 @@ export function jobEndpoints(deps: ApiDeps, payloads: Payloads): readonly Endpoi
     isBodyOptional: true,
     answers: { 200: JOB },
     problems: ["json_invalid", "id_invalid", "not_found", "validation_failed"],
-    handle: async ({ id, body }) => await setPause(id, null, body.reason),
+    async handle({ id, body, by }) {
+      const answer = await store.jobs.resume(id, clock.now());
+      return await changed("Job resumed", { reason: body.reason, answer, id, by });
+    },
   });
 
-  async function setPause(id: string, value: Pause | null, reason = value?.reason): Promise<Answer> {
-    const job = savedJob(await store.jobs.setPause(id, value), id);
+  const enable = endpoint({
+    method: "POST",
+    path: "/api/v1/jobs/{id}/enable",
+    tag: TAG,
+    summary: "Enable a job that was disabled because it kept failing",
+    description:
+      "Due times that came meanwhile do not run, decided or not, and its failures are counted from nothing. " +
+      "A job that was not disabled so stays as it is. The reason goes to the log.",
+    body: z.strictObject({ reason: reasonField.optional() }),
+    isBodyOptional: true,
+    answers: { 200: JOB },
+    problems: ["json_invalid", "id_invalid", "not_found", "validation_failed"],
+    async handle({ id, body, by }) {
+      const { autoDisabled } = await jobOf(deps, id);
+      const at = clock.now();
+      const job = savedJob(await store.jobs.enable(id, at), id);
+      if (!isDisabledNow(autoDisabled)) return await answerWith(200, job);
+      await announceJob(deps, job);
+      const { failures, occurrenceId } = autoDisabled;
+      const reason = `Enabled by ${by}: ${body.reason ?? "no reason given"}`;
+      deps.events.publish([
+        {
+          type: "jobAutoDisabled",
+          jobId: id,
+          change: "enabled",
+          failures,
+          occurrenceId,
+          reason,
+          probeAt: null,
+          at,
+        },
+      ]);
+      deps.meter.count("jobs_auto_disabled_total", 1, { change: "enabled" });
+      log.info("Job enabled", { jobId: id, reason: body.reason, by });
+      return await answerWith(200, job);
+    },
+  });
+
+  async function changed(
+    what: string,
+    { id, answer, reason, by }: {
+      readonly by: string;
+      readonly id: string;
+      readonly answer: SaveAnswer;
+      readonly reason: string | undefined;
+    },
+  ): Promise<Answer> {
+    const job = savedJob(answer, id);
     await announceJob(deps, job);
-    log.info(value === null ? "Job resumed" : "Job paused", { jobId: id, reason, by: API_USER });
+    log.info(what, { jobId: id, reason, by });
     return await answerWith(200, job);
   }
 
-  return [list, create, read, replace, remove, pause, resume];
+  return [list, create, read, replace, remove, pause, resume, enable];
+}
+
+/** A job that was not there before. */
+export function newJob(defined: DefinedJob, now: number): Job {
+  return {
+    ...defined,
+    version: 1,
+    pause: null,
+    runCount: 0,
+    skippedDueTime: null,
+    lastCatchUpAt: null,
+    autoDisabled: null,
+    createdAt: now,
+    updatedAt: now,
+  };
 }
 
 /** The job with this id. Throws ApiProblem (404). */
@@ -248,7 +334,7 @@ export async function jobOf(deps: Pick<ApiDeps, "store">, id: string): Promise<J
   return job;
 }
 
-function savedJob(answer: SaveAnswer, id: string): Job {
+export function savedJob(answer: SaveAnswer, id: string): Job {
   if (answer.ok) return answer.job;
   throw notFound("job", id);
 }
@@ -272,21 +358,36 @@ function readIfMatch(header: string | undefined): number | null {
 }
 
 /** Tells the dispatcher, after the commit. When it fails, the leader's slow poll finds the job. */
-async function announceJob(deps: ApiDeps, job: Job): Promise<void> {
-  const { nextDueAt } = job;
-  if (nextDueAt === null) return await unindexed(deps, job.id);
-  await told(deps, job.id, () => deps.dueIndex.put([{ jobId: job.id, dueAt: nextDueAt }]));
+export async function announceJob(deps: ApiDeps, job: Job): Promise<void> {
+  if (job.nextDueAt === null) return await unindexed(deps, job.id);
+  await indexJobs(deps, [job]);
+}
+
+/** The same for jobs that are new. */
+export async function indexJobs(deps: ApiDeps, jobs: readonly Job[]): Promise<void> {
+  const entries = jobs.flatMap(({ id, nextDueAt }) =>
+    nextDueAt === null ? [] : [{ jobId: id, dueAt: nextDueAt }]
+  );
+  await told(
+    deps,
+    jobs.map((job) => job.id),
+    () => entries.length === 0 ? Promise.resolve() : deps.dueIndex.put(entries),
+  );
 }
 
 async function unindexed(deps: ApiDeps, jobId: string): Promise<void> {
-  await told(deps, jobId, () => deps.dueIndex.remove([jobId]));
+  await told(deps, [jobId], () => deps.dueIndex.remove([jobId]));
 }
 
-async function told(deps: ApiDeps, jobId: string, index: () => Promise<void>): Promise<void> {
+async function told(deps: ApiDeps, jobIds: readonly string[], index: () => Promise<void>): Promise<void> {
   try {
     await index();
   } catch (error) {
-    deps.log.warn(`Cannot move a job in the due index, the next poll will: ${error}`, { jobId });
+    deps.log.warn(`Cannot move jobs in the due index, the next poll will: ${error}`, {
+      jobId: jobIds[0] ?? "",
+      jobs: jobIds.length,
+    });
   }
-  deps.events.publish([{ type: "jobChanged", jobId, at: deps.clock.now() }]);
+  const at = deps.clock.now();
+  deps.events.publish(jobIds.map((jobId) => ({ type: "jobChanged", jobId, at })));
 }

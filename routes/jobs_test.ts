@@ -173,3 +173,13 @@ Deno.test("a job is found by a part of its name, letter for letter", () =>
 async function settled(): Promise<void> {
   for (let round = 0; round < 20; round++) await new Promise((resolve) => setImmediate(resolve));
 }
+
+Deno.test("a pause that has ended is shown as none, and its end is kept for what is not decided yet", () =>
+  withApi(async (api) => {
+    const id = await api.createJob();
+    await api.post(`/api/v1/jobs/${id}/pause`, { until: "2026-11-24T10:01:00Z" });
+    await api.clock.advance(60_000);
+    assertEquals((await read(api, id)).pause, null);
+    assertEquals((await api.get("/api/v1/jobs?isPaused=true")).body.items, []);
+    assertEquals((await api.adapters.store.jobs.get(id))?.pause?.until, api.clock.now());
+  }));

@@ -10,12 +10,16 @@ import { iso } from "./fields.ts";
 /** The types that clients may ask for; what only actors need stays inside. */
 export const CLIENT_EVENT_TYPES = [
   "jobChanged",
+  "jobAutoDisabled",
   "occurrenceChanged",
   "occurrenceProgress",
   "occurrenceLogged",
   "cancelRequested",
   "leaderChanged",
   "workersChanged",
+  "failedOccurrenceChanged",
+  "bulkActionChanged",
+  "alert",
 ] as const satisfies readonly LiveEventType[];
 export type ClientEventType = (typeof CLIENT_EVENT_TYPES)[number];
 
@@ -73,8 +77,19 @@ function typesOf(filter: LiveFilter): readonly ClientEventType[] {
   if (filter.occurrenceId !== undefined) {
     return ["occurrenceChanged", "occurrenceProgress", "occurrenceLogged", "cancelRequested"];
   }
-  if (filter.jobId !== undefined) return ["jobChanged", "occurrenceChanged"];
-  return ["jobChanged", "occurrenceChanged", "leaderChanged", "workersChanged"];
+  if (filter.jobId !== undefined) {
+    return ["jobChanged", "jobAutoDisabled", "occurrenceChanged", "failedOccurrenceChanged"];
+  }
+  return [
+    "jobChanged",
+    "jobAutoDisabled",
+    "occurrenceChanged",
+    "leaderChanged",
+    "workersChanged",
+    "failedOccurrenceChanged",
+    "bulkActionChanged",
+    "alert",
+  ];
 }
 
 function fits(filter: LiveFilter, event: LiveEvent): boolean {
@@ -89,7 +104,9 @@ function write(event: LiveEvent): WrittenEvent {
   const text = JSON.stringify(
     event,
     (key, value) =>
-      (key === "at" || key === "scheduledFor") && typeof value === "number" ? iso(value) : value,
+      (key === "at" || key === "scheduledFor" || key === "probeAt") && typeof value === "number"
+        ? iso(value)
+        : value,
   );
   return { type: event.type as ClientEventType, text };
 }

@@ -1,9 +1,11 @@
 /** `/metrics`: the meter's counters, and what can be counted by looking. */
 import type { ApiDeps } from "./deps.ts";
 import { type Endpoint, endpoint } from "./endpoint.ts";
+import type { FailureKind } from "../actors/domain/failed_occurrence.ts";
 import type { Gauge } from "../actors/ports/meter.ts";
 import type { WorkerInstance } from "../actors/ports/presence.ts";
 import type { QueueDepth } from "../actors/ports/queue.ts";
+import type { CopyState } from "../actors/ports/reads.ts";
 import type { StatusCounts } from "../actors/ports/store.ts";
 import { lanesBusy } from "./workers.ts";
 
@@ -26,11 +28,12 @@ export function metricsEndpoint(deps: ApiDeps): Endpoint {
 
 /** A server that is away must not hide the figures of the others: what cannot be asked is left out. */
 async function gauges(deps: ApiDeps): Promise<readonly Gauge[]> {
-  const [counts, depths, workers, scheduled] = await Promise.allSettled([
-    deps.store.history.counts(),
+  const [counts, depths, workers, scheduled, unresolved] = await Promise.allSettled([
+    deps.store.reads.reader(null).history.counts(),
     deps.queue.depth(),
     deps.jobTypes.refresh(),
     deps.dueIndex.size(),
+    deps.store.failed.unresolved(),
   ]);
   return [
     ...ownGauges(deps),
@@ -38,6 +41,7 @@ async function gauges(deps: ApiDeps): Promise<readonly Gauge[]> {
     ...(scheduled.status === "fulfilled"
       ? [one("due_index_entries", "Jobs with a coming due time", scheduled.value)]
       : []),
+    ...(unresolved.status === "fulfilled" ? [unresolvedGauge(unresolved.value)] : []),
     ...(depths.status === "fulfilled" ? [depthGauge(depths.value)] : []),
     ...(workers.status === "fulfilled" ? workerGauges(workers.value) : []),
   ];
@@ -57,6 +61,8 @@ function ownGauges(deps: ApiDeps): readonly Gauge[] {
         labels: { server: name },
       })),
     },
+    ...replicaGauges(deps.store.reads.copies()),
+    ...watchdogGauges(deps),
     one("actors", "Actors alive in this process", actors.length),
     one(
       "mailbox_messages",
@@ -64,6 +70,40 @@ function ownGauges(deps: ApiDeps): readonly Gauge[] {
       actors.reduce((sum, { waiting }) => sum + waiting, 0),
     ),
     one("dead_letters", "Messages that nobody received", deps.actors.deadLetters),
+  ];
+}
+
+/** A figure that nobody knows is left out. */
+function replicaGauges(replicas: readonly CopyState[]): readonly Gauge[] {
+  if (replicas.length === 0) return [];
+  const gauge = (name: string, help: string, of: (replica: CopyState) => number | null): Gauge => ({
+    name,
+    help,
+    samples: replicas.flatMap((replica) => {
+      const value = of(replica);
+      return value === null ? [] : [{ value, labels: { replica: replica.name } }];
+    }),
+  });
+  return [
+    gauge("replica_used", "1 while lists are read from the replica", ({ isUsed }) => isUsed ? 1 : 0),
+    gauge("replica_lag_bytes", "What the replica has not got yet", ({ lagBytes }) => lagBytes),
+    gauge(
+      "replica_lag_seconds",
+      "For how long the replica has lacked something",
+      ({ lagSeconds }) => lagSeconds,
+    ),
+  ];
+}
+
+function watchdogGauges(deps: ApiDeps): readonly Gauge[] {
+  const watched = deps.watchdog();
+  return watched === null ? [] : [
+    one(
+      "watchdog_missing_due_times",
+      "Due times known not to be decided although they should be",
+      watched.missingDueTimes,
+    ),
+    one("watchdog_looked_at_seconds", "When the watchdog last looked, as Unix time", watched.lookedAt / 1000),
   ];
 }
 
@@ -77,6 +117,14 @@ function countGauges(counts: StatusCounts): readonly Gauge[] {
       samples: Object.entries(counts.byStatus).map(([status, value]) => ({ value, labels: { status } })),
     },
   ];
+}
+
+function unresolvedGauge(counts: Readonly<Record<FailureKind, number>>): Gauge {
+  return {
+    name: "failed_occurrences_unresolved",
+    help: "Failed occurrences that nobody has resolved, by kind of failure",
+    samples: Object.entries(counts).map(([kind, value]) => ({ value, labels: { kind } })),
+  };
 }
 
 function depthGauge(depths: readonly QueueDepth[]): Gauge {
@@ -97,6 +145,14 @@ function workerGauges(workers: readonly WorkerInstance[]): readonly Gauge[] {
   return [
     one("worker_instances", "Worker instances heard of", workers.length),
     { name: "lanes", help: "Lanes by pool and state", samples: [...lanes(workers)] },
+    {
+      name: "worker_reports_held_back",
+      help: "Reports that wait on the disks of workers, by pool",
+      samples: [...Map.groupBy(workers, ({ workerId }) => workerId)].map(([pool, instances]) => ({
+        value: instances.reduce((sum, { reportsHeldBack }) => sum + reportsHeldBack, 0),
+        labels: { pool },
+      })),
+    },
   ];
 }
 

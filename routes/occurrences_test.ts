@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { withApi } from "../tests/support/api.ts";
 
 const KEYS =
@@ -119,6 +119,90 @@ Deno.test("a running occurrence is asked to stop, and its worker is told which a
     stop();
   }));
 
+Deno.test("a cancellation shows how far it has come: requested, signalled by whom, ended at which rung", () =>
+  withApi(async (api) => {
+    const occurrenceId = await api.trigger(await api.createJob());
+    const token = await api.claim(occurrenceId);
+    const path = `/api/v1/occurrences/${occurrenceId}`;
+    await api.post(`${path}/cancel`, { reason: "too long" });
+    const shown = async () => (await api.get(path)).body.cancel;
+    const asked = await shown();
+    assertEquals([asked.state, asked.by, asked.reason, asked.signalledAt], [
+      "requested",
+      "api",
+      "too long",
+      null,
+    ]);
+    const { outcomes } = api.adapters.store;
+    const scheduledFor = api.clock.now();
+    const at = api.clock.now();
+    const notice = {
+      occurrenceId,
+      scheduledFor,
+      token,
+      instanceId: "worker-1",
+      cause: "cancelled",
+      at,
+    } as const;
+    await outcomes.recordSignals([notice]);
+    const signalled = await shown();
+    assertEquals([signalled.state, signalled.instanceId, signalled.signalledAt], [
+      "signalled",
+      "worker-1",
+      "2026-11-24T10:00:00.000Z",
+    ]);
+    const { occurrence } = await api.adapters.store.history.occurrence(occurrenceId) ?? {};
+    const report = {
+      occurrenceId,
+      scheduledFor,
+      jobId: occurrence?.jobId ?? "",
+      token,
+      workerId: "local",
+      instanceId: "worker-1",
+      startedAt: at,
+      endedAt: at + 5,
+      durationMs: 5,
+      outcome: { kind: "cancelled", rung: "terminated" },
+    } as const;
+    await outcomes.record([report], api.clock.now(), 0);
+    const killed = await shown();
+    assertEquals([killed.state, killed.rung, killed.endedAt], [
+      "killed",
+      "terminated",
+      "2026-11-24T10:00:00.005Z",
+    ]);
+    assertStringIncludes(killed.sentence, "its thread was ended");
+    assertEquals((await api.post(`${path}/cancel`)).status, 200);
+  }));
+
+Deno.test("a run that completed before its cancellation took effect says so", () =>
+  withApi(async (api) => {
+    const occurrenceId = await api.trigger(await api.createJob());
+    const path = `/api/v1/occurrences/${occurrenceId}`;
+    const { occurrence } = await api.adapters.store.history.occurrence(occurrenceId) ?? {};
+    const token = await api.claim(occurrenceId);
+    await api.post(`${path}/cancel`);
+    await api.adapters.store.outcomes.record(
+      [{
+        occurrenceId,
+        scheduledFor: occurrence?.scheduledFor ?? 0,
+        jobId: occurrence?.jobId ?? "",
+        token,
+        workerId: "local",
+        instanceId: "worker-1",
+        startedAt: api.clock.now(),
+        endedAt: api.clock.now(),
+        durationMs: 0,
+        outcome: { kind: "completed", result: null },
+      }],
+      api.clock.now(),
+      0,
+    );
+    const { body } = await api.get(path);
+    assertEquals([body.status, body.cancel.state], ["Completed", "too-late"]);
+    assertStringIncludes(body.cancel.sentence, "It ended as Completed before the abort signal took effect");
+  }));
+
 Deno.test("an occurrence that has ended is not cancelled; the answer says as what it ended", () =>
   withApi(async (api) => {
     const occurrenceId = await api.trigger(await api.createJob());
@@ -140,4 +224,81 @@ Deno.test("occurrences are filtered by several statuses, by name or number, and 
     assertEquals(await count("from=2026-11-24T10:00:30Z"), 1);
     assertEquals(await count("to=2026-11-24T11:00:30%2B01:00"), 1);
     assertEquals(await count("jobType=SampleJob"), 2);
+  }));
+
+Deno.test("an occurrence lost twice is shown as suspect, with the last output, and its logs by attempt", () =>
+  withApi(async (api) => {
+    const { ledger, lines } = api.adapters.store;
+    const occurrenceId = await api.trigger(await api.createJob());
+    const { epoch } = await ledger.raiseEpoch("api-1", api.clock.now(), api.clock.now() + 15_000);
+    for (const token of [1, 2]) {
+      await api.claim(occurrenceId);
+      await lines.append(Array.from({ length: 25 }, (_, sequence) => ({
+        occurrenceId,
+        scheduledFor: api.clock.now(),
+        token,
+        sequence,
+        at: api.clock.now(),
+        level: "info",
+        message: `line ${sequence} of ${token}`,
+        fields: null,
+      })));
+      const progress = { occurrenceId, token, done: token, total: 9, at: api.clock.now() };
+      await api.adapters.store.outcomes.recordProgress([{ ...progress, scheduledFor: api.clock.now() }]);
+      const [seen] = await ledger.silentAttempts(Infinity, 10);
+      if (seen !== undefined) await ledger.reap(epoch, [seen], api.clock.now(), 0);
+      const { body } = await api.get(`/api/v1/occurrences/${occurrenceId}`);
+      if (token === 1) assertEquals([body.status, body.lastOutput], ["Queued", null]);
+    }
+    const { body } = await api.get(`/api/v1/occurrences/${occurrenceId}`);
+    assertEquals([body.status, body.reason.startsWith("suspect: The worker instance worker-1")], [
+      "Failed",
+      true,
+    ]);
+    assertEquals(
+      body.attempts.map((one: { outcome: string; number: null }) => [one.outcome, one.number]),
+      [["lost", null], ["lost", null]],
+    );
+    const { lastOutput } = body;
+    assertEquals([lastOutput.token, lastOutput.lines.length, lastOutput.progress], [2, 20, {
+      done: 2,
+      total: 9,
+    }]);
+    assertEquals(lastOutput.lines.at(-1).message, "line 24 of 2");
+    const logs = (query: string) => api.get(`/api/v1/occurrences/${occurrenceId}/logs?${query}`);
+    const messages = (await logs("fencingToken=1&limit=100")).body.items.map((line: { token: number }) =>
+      line.token
+    );
+    assertEquals([messages.length, new Set(messages)], [25, new Set([1])]);
+    assertEquals((await logs("attempt=1")).body.items, []);
+    assertEquals((await logs("fencingToken=none")).status, 400);
+  }));
+
+Deno.test("log lines are read by the number of the attempt, page by page", () =>
+  withApi(async (api) => {
+    const occurrenceId = await api.trigger(await api.createJob({ baseRetryDelaySeconds: 0 }));
+    for (const token of [1, 2]) {
+      await api.run(occurrenceId, {
+        kind: "failed",
+        error: { name: "E", message: "no", stack: null, causes: [] },
+        permanent: false,
+        retryAfterMs: 0,
+        cause: "error",
+      });
+      await api.adapters.store.lines.append([0, 1, 2].map((sequence) => ({
+        occurrenceId,
+        scheduledFor: api.clock.now(),
+        token,
+        sequence,
+        at: api.clock.now(),
+        level: "info",
+        message: `${sequence} of ${token}`,
+        fields: null,
+      })));
+    }
+    const path = `/api/v1/occurrences/${occurrenceId}/logs?attempt=2&limit=2`;
+    const first = (await api.get(path)).body;
+    const second = (await api.get(`${path}&cursor=${first.nextCursor}`)).body;
+    const messages = [...first.items, ...second.items].map((line: { message: string }) => line.message);
+    assertEquals([messages, second.nextCursor], [["0 of 2", "1 of 2", "2 of 2"], null]);
   }));

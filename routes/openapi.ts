@@ -19,6 +19,15 @@ const BODY_PROBLEMS = [
   "body_too_large",
   "content_type_unsupported",
   "encoding_unsupported",
+  "user_invalid",
+] as const satisfies readonly ProblemCode[];
+
+/** Where none is taken, one that says something is refused. */
+const NO_BODY_PROBLEMS = [
+  ...BODY_PROBLEMS,
+  "json_invalid",
+  "json_duplicate_key",
+  "validation_failed",
 ] as const satisfies readonly ProblemCode[];
 
 const INTRODUCTION = `Jobs are definitions; an occurrence is one due time of a job, and what became of it.
@@ -76,9 +85,11 @@ export function openApiDocument(
 
 function operation(endpoint: Endpoint, components: Components, problemReference: JsonObject): JsonObject {
   const { method, path, tag, summary, description, query, body, headers = {}, answers } = endpoint;
-  const codes = [...endpoint.problems, ...(body === undefined ? [] : BODY_PROBLEMS), ...COMMON_PROBLEMS];
+  const ofBody = method === "GET" ? [] : body === undefined ? NO_BODY_PROBLEMS : BODY_PROBLEMS;
+  const codes = [...new Set([...endpoint.problems, ...ofBody, ...COMMON_PROBLEMS])];
   const parameters = [
-    ...(path.includes("{id}") ? [pathParameter()] : []),
+    ...(path.includes("{id}") ? [pathParameter("id", { type: "string", format: "uuid" })] : []),
+    ...(path.includes("{workerId}") ? [pathParameter("workerId", { type: "string" })] : []),
     ...(query === undefined ? [] : queryParameters(query)),
     ...Object.entries(headers).map(([name, text]) => ({
       name,
@@ -126,8 +137,8 @@ function problemAnswers(codes: readonly ProblemCode[], schema: JsonObject): Json
   }));
 }
 
-function pathParameter(): JsonObject {
-  return { name: "id", in: "path", required: true, schema: { type: "string", format: "uuid" } };
+function pathParameter(name: string, schema: JsonObject): JsonObject {
+  return { name, in: "path", required: true, schema };
 }
 
 function queryParameters(query: z.ZodObject): readonly JsonObject[] {
@@ -146,7 +157,10 @@ function queryParameters(query: z.ZodObject): readonly JsonObject[] {
 
 /** `GET /api/v1/jobs/{id}/next-runs` → `getJobsByIdNextRuns`. */
 function operationId(method: string, path: string): string {
-  const words = path.replace(/^\/(api\/v1\/)?/, "").replaceAll("{id}", "by-id").split(/[/-]/);
+  const words = path.replace(/^\/(api\/v1\/)?/, "").replaceAll("{id}", "by-id").replaceAll(
+    "{workerId}",
+    "by-worker-id",
+  ).split(/[/-]/);
   return method.toLowerCase() + words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
 }
 

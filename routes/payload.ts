@@ -1,12 +1,10 @@
 /** Payloads against the JSON Schema that their job type announces. */
 import { z } from "zod";
 import type { JobTypeOffer, Json } from "../actors/domain/job_type.ts";
+import { byteLength, isLongerThan } from "../actors/domain/message.ts";
 import type { Log } from "../actors/ports/log.ts";
 import type { FieldError } from "./errors.ts";
 import { errorsOf, fieldOf, pointerOf } from "./validation.ts";
-
-/** The longest payload in bytes of UTF-8, as it is stored. */
-export const MAX_PAYLOAD_BYTES = 256 * 1024;
 
 /** Most types stay the same for days; a schema that changes makes a new entry. */
 const KEPT_SCHEMAS = 500;
@@ -23,8 +21,8 @@ export interface Payloads {
   check(value: Json, offer: JobTypeOffer | null, at: readonly (string | number)[]): PayloadAnswer;
 }
 
-/** Keeps one compiled schema per text. */
-export function createPayloads(log: Log): Payloads {
+/** Keeps one compiled schema per text. `maxBytes`: of the longest payload in UTF-8, as it is stored. */
+export function createPayloads(log: Log, maxBytes: number): Payloads {
   const compiled = new Map<string, z.ZodType>();
 
   function validatorOf(offer: JobTypeOffer | null): z.ZodType {
@@ -48,7 +46,8 @@ export function createPayloads(log: Log): Payloads {
       const errors = errorsOf(last.validator, value, at);
       if (errors.length > 0) return { ok: false, errors: errors.map((error) => hinted(error, value, at)) };
       const text = JSON.stringify(value);
-      return isTooLong(text) ? { ok: false, errors: [tooLong(at)] } : { ok: true, text };
+      if (!isLongerThan(text, maxBytes)) return { ok: true, text };
+      return { ok: false, errors: [tooLong(at, byteLength(text), maxBytes)] };
     },
   };
 }
@@ -59,15 +58,9 @@ function hinted(error: FieldError, value: Json, at: readonly (string | number)[]
   return { ...error, message: `${error.message} Give the value itself, not JSON in a text.` };
 }
 
-function isTooLong(text: string): boolean {
-  // A UTF-16 code unit is at most three bytes: short texts need no counting.
-  return text.length * 3 > MAX_PAYLOAD_BYTES && new TextEncoder().encode(text).length > MAX_PAYLOAD_BYTES;
-}
-
-function tooLong(at: readonly (string | number)[]): FieldError {
-  const message =
-    `${fieldOf(at)} must have at most ${MAX_PAYLOAD_BYTES / 1024} KiB. Keep what is large elsewhere and ` +
-    "give its address.";
+function tooLong(at: readonly (string | number)[], bytes: number, maxBytes: number): FieldError {
+  const message = `${fieldOf(at)} has ${bytes} bytes and may have at most ${maxBytes / 1024} KiB ` +
+    "(MilvaionConfig.Api.MaxJobDataKiB). Keep what is large elsewhere and give its address.";
   return { field: fieldOf(at), pointer: pointerOf(at), code: "too_long", message };
 }
 

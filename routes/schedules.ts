@@ -1,13 +1,13 @@
-/** When: the coming due times of a job or of a schedule that is not saved yet, and why one did or did not run. */
+/** When: the coming due times of a job, or of a schedule that is not saved yet. */
 import { z } from "zod";
+import type { Job } from "../actors/domain/job.ts";
 import type { Timing } from "../actors/domain/plan.ts";
-import { explainDueTime } from "../actors/domain/explain.ts";
-import { clockChanges, nextRuns } from "../actors/domain/next_runs.ts";
+import { clockChanges, type NextRun, nextRuns } from "../actors/domain/next_runs.ts";
 import { parseSchedule } from "../actors/domain/schedule.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Endpoint, endpoint } from "./endpoint.ts";
 import { invalidBody } from "./errors.ts";
-import { idField, instantField, iso, isoOrNull, momentView, queryInteger } from "./fields.ts";
+import { idField, instantField, iso, momentView, queryInteger } from "./fields.ts";
 import { atItsField, scheduleFields } from "./job_definition.ts";
 import { jobOf } from "./jobs.ts";
 
@@ -22,7 +22,7 @@ const nextRunsView = z.strictObject({
     at: momentView,
     localTime: z.string().describe("In the schedule's zone"),
     offset: z.string(),
-    note: z.string().nullable().describe("What a clock change does to it"),
+    note: z.string().nullable().describe("What a clock change does to it, or that it is left out"),
   })),
   clockChanges: z.array(z.strictObject({
     at: momentView,
@@ -35,19 +35,9 @@ const nextRunsView = z.strictObject({
   })).describe("The next two clock changes of the zone, and what becomes of the schedule then"),
 }).meta({ id: "NextRuns" });
 
-const explanationView = z.strictObject({
-  jobId: z.uuid(),
-  at: momentView,
-  verdict: z.string().describe("A status, the reason of a range, or why there is neither"),
-  sentence: z.string(),
-  evidence: z.array(z.string()).describe("The ids behind it"),
-  nearest: z.strictObject({ before: momentView.nullable(), after: momentView.nullable() }).nullable()
-    .describe("When nothing is due then: the due times around it"),
-}).meta({ id: "Explanation" });
-
 /** The endpoints about due times. */
 export function scheduleEndpoints(deps: ApiDeps): readonly Endpoint[] {
-  const { store, clock, random } = deps;
+  const { clock, random } = deps;
 
   const ofJob = endpoint({
     method: "GET",
@@ -58,7 +48,8 @@ export function scheduleEndpoints(deps: ApiDeps): readonly Endpoint[] {
     answers: { 200: { description: "Due times, soonest first", schema: nextRunsView } },
     problems: ["id_invalid", "not_found", "request_invalid"],
     async handle({ id, query }) {
-      return { status: 200, body: preview(await jobOf(deps, id), clock.now(), query.count ?? DEFAULT_COUNT) };
+      const job = await jobOf(deps, id);
+      return { status: 200, body: preview(job, clock.now(), query.count ?? DEFAULT_COUNT, job) };
     },
   });
 
@@ -86,41 +77,32 @@ export function scheduleEndpoints(deps: ApiDeps): readonly Endpoint[] {
     },
   });
 
-  const explain = endpoint({
-    method: "GET",
-    path: "/api/v1/jobs/{id}/explain",
-    tag: TAG,
-    summary: "Say why a due time did or did not run",
-    query: z.strictObject({ at: instantField.describe("The due time, ISO 8601 with offset") }),
-    answers: { 200: { description: "The ledger's answer", schema: explanationView } },
-    problems: ["id_invalid", "not_found", "request_invalid"],
-    async handle({ id, query: { at } }) {
-      const [job, occurrence, range] = await Promise.all([
-        jobOf(deps, id),
-        store.history.occurrenceAt(id, at),
-        store.history.rangeAt(id, at),
-      ]);
-      const detail = occurrence?.status === "Skipped" ? await store.history.occurrence(occurrence.id) : null;
-      const blockedBy = detail?.blockedBy ?? null;
-      const answer = explainDueTime({ job, at, occurrence, blockedBy, range, now: clock.now() });
-      const { verdict, sentence, evidence, nearest } = answer;
-      const around = nearest === null
-        ? null
-        : { before: isoOrNull(nearest.before), after: isoOrNull(nearest.after) };
-      return { status: 200, body: { jobId: id, at: iso(at), verdict, sentence, evidence, nearest: around } };
-    },
-  });
+  return [ofJob, before];
+}
 
-  return [ofJob, before, explain];
+/** The runs of a saved job: one may be left out, and a run limit ends them. */
+function runsOf(job: Job, runs: readonly NextRun[]): readonly NextRun[] {
+  const { skippedDueTime: skipped, runLimit } = job;
+  let left = runLimit === null ? Infinity : runLimit - job.runCount;
+  return runs.flatMap((run) => {
+    if (left <= 0) return [];
+    if (run.at === skipped?.dueAt) {
+      return { ...run, note: `left out: skipped by ${skipped.by}, "${skipped.reason}"` };
+    }
+    left -= 1;
+    return run;
+  });
 }
 
 function preview(
   { schedule, startAt, endAt }: Timing,
   now: number,
   count: number,
+  job: Job | null = null,
 ): z.output<typeof nextRunsView> {
   const after = startAt === null ? now : Math.max(now, startAt - 1);
-  const runs = nextRuns(schedule, after, count).filter(({ at }) => endAt === null || at < endAt);
+  const inWindow = nextRuns(schedule, after, count).filter(({ at }) => endAt === null || at < endAt);
+  const runs = job === null ? inWindow : runsOf(job, inWindow);
   return {
     timeZone: schedule.kind === "cron" ? schedule.timeZone : null,
     resolvedCronExpression: schedule.kind === "cron" ? schedule.resolved : null,

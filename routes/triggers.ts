@@ -2,9 +2,11 @@
 import { z } from "zod";
 import type { Json } from "../actors/domain/job_type.ts";
 import type { Job } from "../actors/domain/job.ts";
+import { OCCURRENCE_STATUSES } from "../actors/domain/occurrence.ts";
 import type { TriggerItem } from "../actors/ports/store.ts";
+import { announceUnsent } from "../actors/announce.ts";
 import { publishCommitted } from "../actors/publish.ts";
-import { API_USER, type ApiDeps } from "./deps.ts";
+import type { ApiDeps } from "./deps.ts";
 import { type Answer, type Call, type Endpoint, endpoint } from "./endpoint.ts";
 import { type ApiProblem, type FieldError, invalidBody, notFound, problem } from "./errors.ts";
 import { iso, momentView, reasonField } from "./fields.ts";
@@ -37,7 +39,9 @@ const PROBLEMS = [
 const jobData = z.unknown().optional().describe("Takes the place of the job's payload in this run");
 const options = {
   reason: reasonField.optional(),
-  force: z.boolean().optional().describe("Run although the policy is Skip and another run is on"),
+  force: z.boolean().optional().describe(
+    "Run although the policy is Skip and another run is on, or the job is disabled and its probe is",
+  ),
 };
 
 const oneTrigger = z.strictObject({ jobData, ...options });
@@ -51,9 +55,21 @@ const acceptedView = {
   scheduledFor: momentView,
   replayed: z.boolean().describe("True when the idempotency key was known: nothing new was started"),
 };
-const triggeredView = z.strictObject({ occurrenceId: z.uuid(), ...acceptedView }).meta({ id: "Triggered" });
-const manyTriggeredView = z.strictObject({ occurrenceIds: z.array(z.uuid()), ...acceptedView })
-  .meta({ id: "ManyTriggered" });
+const statusView = z.enum(OCCURRENCE_STATUSES).nullable();
+const triggeredView = z.strictObject({
+  occurrenceId: z.uuid(),
+  status: statusView.describe(
+    "Queued; when replayed, as it is now, and null when the run was removed since",
+  ),
+  ...acceptedView,
+}).meta({ id: "Triggered" });
+const manyTriggeredView = z.strictObject({
+  occurrenceIds: z.array(z.uuid()),
+  statuses: z.array(statusView).describe(
+    "Of each id. Queued, or Skipped: it will not run. When replayed, as they are now, and null for what was removed since",
+  ),
+  ...acceptedView,
+}).meta({ id: "ManyTriggered" });
 
 interface Wish {
   readonly items: readonly { readonly jobData?: unknown }[];
@@ -78,9 +94,12 @@ export function triggerEndpoints(deps: ApiDeps, payloads: Payloads): readonly En
     async handle(call) {
       const { jobData, ...options } = call.body;
       const wish = { ...options, items: [{ jobData }], at: () => ["jobData"] };
-      const { occurrenceIds: [occurrenceId = ""], ...accepted } = await trigger(call, wish);
+      const { occurrenceIds: [occurrenceId = ""], statuses: [status = null], ...accepted } = await trigger(
+        call,
+        wish,
+      );
       const headers = { location: `/api/v1/occurrences/${occurrenceId}` };
-      return { status: 202, body: { occurrenceId, ...accepted }, headers } satisfies Answer;
+      return { status: 202, body: { occurrenceId, status, ...accepted }, headers } satisfies Answer;
     },
   });
 
@@ -89,12 +108,18 @@ export function triggerEndpoints(deps: ApiDeps, payloads: Payloads): readonly En
     path: "/api/v1/jobs/{id}/trigger-many",
     tag: TAG,
     summary: `Run a job up to ${MAX_TRIGGERS} times, each with a payload of its own`,
-    description: "All or none. The ids come in the order of the items.",
+    description:
+      "All are recorded or none, and the ids and statuses come in the order of the items. Under Allow all run side " +
+      "by side, under Queue one after another; without room for all of them the request is refused. Under Skip it is " +
+      "refused while a run is on; when none is, the first item runs and the others are Skipped, unless force is true.",
     body: manyTriggers,
     maxBodyItems: MAX_BODY_ITEMS,
     headers: HEADERS,
     answers: {
-      202: { description: "The runs are recorded and wait for workers", schema: manyTriggeredView },
+      202: {
+        description: "The runs are recorded: statuses says which wait for workers",
+        schema: manyTriggeredView,
+      },
     },
     problems: PROBLEMS,
     async handle(call) {
@@ -105,7 +130,7 @@ export function triggerEndpoints(deps: ApiDeps, payloads: Payloads): readonly En
 
   async function trigger(call: Call<unknown, unknown>, wish: Wish) {
     const { store, jobTypes, clock, log } = deps;
-    const { id } = call;
+    const { id, by } = call;
     const key = readKey(call.context.req.header("idempotency-key"));
     const job = await jobOf(deps, id);
     await jobTypes.refresh();
@@ -116,23 +141,22 @@ export function triggerEndpoints(deps: ApiDeps, payloads: Payloads): readonly En
       items: itemsOf(job, wish),
       force: wish.force ?? false,
       reason: wish.reason ?? null,
-      by: API_USER,
+      by,
       idempotency: key === null
         ? null
         : { key, requestHash: await sha256(`${call.context.req.path}\n${call.bodyText}`) },
       defaults: jobTypes.defaults(job.jobType),
     });
     if (!answer.ok) throw refusal(answer, id);
-    const { occurrenceIds, messages, replayed } = answer;
+    const { occurrenceIds, statuses, messages, unsent, replayed } = answer;
     if (!replayed) {
-      log.debug("Job triggered", { jobId: id, count: occurrenceIds.length, by: API_USER });
-      // publishCommitted tells of those that can run; these wait for a run before them.
-      const ready = new Set(messages.map((message) => message.occurrenceId));
-      announceWaiting(job, occurrenceIds.filter((one) => !ready.has(one)), at);
+      log.debug("Job triggered", { jobId: id, count: occurrenceIds.length, by });
+      // publishCommitted tells of those that can run.
+      announceUnsent(deps, unsent);
       // Committed is accepted: recovery publishes what this does not.
       void publishCommitted(deps, messages);
     }
-    return { occurrenceIds, jobId: id, scheduledFor: iso(at), replayed };
+    return { occurrenceIds, statuses, jobId: id, scheduledFor: iso(at), replayed };
   }
 
   function itemsOf(job: Job, { items, at }: Wish): TriggerItem[] {
@@ -149,25 +173,11 @@ export function triggerEndpoints(deps: ApiDeps, payloads: Payloads): readonly En
     return checked;
   }
 
-  function announceWaiting(job: Job, occurrenceIds: readonly string[], at: number): void {
-    if (occurrenceIds.length === 0 || !deps.events.wants("occurrenceChanged")) return;
-    deps.events.publish(occurrenceIds.map((occurrenceId) => ({
-      type: "occurrenceChanged",
-      occurrenceId,
-      jobId: job.id,
-      jobType: job.jobType,
-      status: "Queued",
-      attempt: 0,
-      scheduledFor: at,
-      at,
-      reason: null,
-    })));
-  }
-
   return [one, many];
 }
 
-function readKey(header: string | undefined): string | null {
+/** The idempotency key of a request, or null. Throws ApiProblem. */
+export function readKey(header: string | undefined): string | null {
   if (header === undefined) return null;
   if (/^[\x21-\x7e]{1,255}$/.test(header)) return header;
   throw problem(
@@ -188,11 +198,31 @@ function refusal(answer: Refused, jobId: string): ApiProblem {
       });
     case "idempotency-mismatch":
       return problem("idempotency_mismatch", "This key came with another request before. Take a new one.");
+    case "auto-disabled": {
+      const { probeId } = answer;
+      const detail =
+        "The job is disabled because it kept failing, and one run at a time probes whether it works " +
+        `again${probeId === null ? ": trigger it once" : `: occurrence ${probeId} is on`}. ` +
+        "Enable the job (POST …/enable), or send force: true.";
+      return problem("state_conflict", detail, {
+        members: { state: "auto-disabled", occurrenceId: probeId },
+      });
+    }
     case "overlap": {
       const { occurrenceId } = answer;
       const detail = `Occurrence ${occurrenceId} is queued or running, and the job's policy is Skip. ` +
         "Wait for it, cancel it, or send force: true.";
       return problem("already_running", detail, { members: { occurrenceId } });
+    }
+    case "queue-full": {
+      const { occurrenceId, waiting, room } = answer;
+      const front = occurrenceId === null ? "" : ` behind occurrence ${occurrenceId}`;
+      const detail = `The queue is full: ${waiting} wait already${front} (policy Queue), and ` +
+        (room <= 0 ? "no more may. " : `${room} more may. Nothing was recorded. `) +
+        "Try again later, or cancel some of them.";
+      return problem("state_conflict", detail, {
+        members: { state: "queue-full", occurrenceId, waiting, room: Math.max(0, room) },
+      });
     }
   }
 }

@@ -101,6 +101,42 @@ Deno.test("a schema that cannot be read does not keep its jobs from running; the
     assert(api.log.complaints.some((line) => line.includes("schema of OddJob")), api.log.complaints.join());
   }, { offers: [offer("OddJob", { schema: { $ref: "https://example.com/elsewhere.json" } })] }));
 
+Deno.test("a trigger against a full queue is refused with how many wait and for whom, and nothing is stored", () =>
+  withApi(async (api) => {
+    const id = await api.createJob({ concurrentExecutionPolicy: "Queue" });
+    const many = (count: number) =>
+      api.post(`/api/v1/jobs/${id}/trigger-many`, { items: Array.from({ length: count }, () => ({})) });
+    const { body: { occurrenceIds: [front] } } = await many(1000);
+    const short = await many(2);
+    assertEquals([short.status, short.body.code, short.body.room], [409, "state_conflict", 1]);
+    await api.trigger(id);
+    const { status, body } = await api.post(`/api/v1/jobs/${id}/trigger`);
+    assertEquals([status, body.code, body.state], [409, "state_conflict", "queue-full"]);
+    assertEquals([body.occurrenceId, body.waiting, body.room], [front, 1000, 0]);
+    assertStringIncludes(body.detail, `1000 wait already behind occurrence ${front}`);
+    const skipped = await api.get(`/api/v1/occurrences?jobId=${id}&status=Skipped`);
+    assertEquals(skipped.body.items, []);
+  }));
+
+Deno.test("many triggers under Skip: the answer and the live stream say which of them will not run", () =>
+  withApi(async (api) => {
+    const id = await api.createJob();
+    const heard = new Map<string, (string | null)[]>();
+    const stop = api.adapters.events.subscribe(["occurrenceChanged"], (events) => {
+      for (const event of events) {
+        if (event.type === "occurrenceChanged") heard.set(event.occurrenceId, [event.status, event.reason]);
+      }
+    });
+    const { status, body } = await api.post(`/api/v1/jobs/${id}/trigger-many`, { items: [{}, {}, {}] });
+    assertEquals([status, body.statuses], [202, ["Queued", "Skipped", "Skipped"]]);
+    const [first, second, third] = body.occurrenceIds;
+    assertEquals([first, second, third].map((one) => heard.get(one)?.[0]), body.statuses);
+    const { reason } = (await api.get(`/api/v1/occurrences/${second}`)).body;
+    assertStringIncludes(reason, first);
+    assertEquals(heard.get(second)?.[1], reason);
+    stop();
+  }));
+
 Deno.test("a trigger of a job that is not active is refused with its state", () =>
   withApi(async (api) => {
     const id = await api.createJob({ isActive: false });

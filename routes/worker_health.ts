@@ -8,6 +8,8 @@ import type { Pool } from "../actors/ports/pool.ts";
 export interface WorkerHealthDeps {
   readonly page: MetricsPage;
   readonly pool: Pick<Pool, "figures">;
+  /** How many reports wait on this worker's disk. */
+  readonly reportsHeldBack: () => number;
   /** The servers this worker stands on. */
   readonly servers: () => readonly { readonly name: string; readonly isConnected: boolean }[];
 }
@@ -41,6 +43,7 @@ export function workerHealth(deps: WorkerHealthDeps): (request: Request) => Prom
       one("executor_hosts", "Executor hosts that run", hosts),
       one("web_workers", "Web Workers that run", threads),
       one("attempts_running", "Attempts that run in this process", busy),
+      one("reports_held_back", "Reports that wait on this worker's disk", deps.reportsHeldBack()),
       {
         name: "server_connected",
         help: "1 while the server can be reached",

@@ -1,6 +1,7 @@
 /** Who works: worker instances and what they offer, the queues between, and the leader. */
 import { z } from "zod";
 import { ISOLATIONS, queueName } from "../actors/domain/job_type.ts";
+import { MAX_RETRY_DELAY_SECONDS, RETRY_ACTIONS } from "../actors/domain/retry.ts";
 import type { WorkerInstance } from "../actors/ports/presence.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Endpoint, endpoint } from "./endpoint.ts";
@@ -8,6 +9,13 @@ import { iso, isoOrNull, jsonView, momentView } from "./fields.ts";
 import { listView } from "./lists.ts";
 
 const EPOCHS_SHOWN = 50;
+
+const retryRuleView = z.strictObject({
+  error: z.string(),
+  action: z.enum(RETRY_ACTIONS),
+  maxRetries: z.int().nullable(),
+  baseRetryDelaySeconds: z.number().nullable(),
+});
 
 const jobTypeView = z.strictObject({
   name: z.string().describe("Class name: what a job gives as jobType"),
@@ -20,6 +28,9 @@ const jobTypeView = z.strictObject({
   executionTimeoutSeconds: z.number().nullable(),
   maxRetries: z.int(),
   baseRetryDelaySeconds: z.number(),
+  maxRetryDelaySeconds: z.number(),
+  retryBudgetSeconds: z.number().nullable().describe("Null: no limit"),
+  retryRules: z.array(retryRuleView).describe("The first that fits an error counts"),
   lanesBusy: z.int(),
   lanesFree: z.int(),
 });
@@ -32,11 +43,13 @@ const workerView = z.strictObject({
   startedAt: momentView,
   lastSeenAt: momentView,
   isStopping: z.boolean(),
+  reportsHeldBack: z.int().describe("Reports of ended runs that wait on the worker's disk for the broker"),
   maxParallelJobs: z.int(),
   lanesBusy: z.int(),
   lanesFree: z.int(),
   jobTypes: z.array(jobTypeView),
-  running: z.array(z.strictObject({ occurrenceId: z.uuid(), scheduledFor: momentView, token: z.int() })),
+  running: z.array(z.strictObject({ occurrenceId: z.uuid(), scheduledFor: momentView, token: z.int() }))
+    .describe("What runs, and what has ended and its report is held back"),
 }).meta({ id: "Worker" });
 
 const queueView = z.strictObject({
@@ -151,6 +164,7 @@ function viewWorker(worker: WorkerInstance): z.output<typeof workerView> {
     startedAt: iso(worker.startedAt),
     lastSeenAt: iso(worker.lastSeenAt),
     isStopping: worker.isStopping,
+    reportsHeldBack: worker.reportsHeldBack,
     maxParallelJobs: worker.maxParallelJobs,
     lanesBusy: busy,
     lanesFree: Math.max(0, worker.maxParallelJobs - busy),
@@ -165,6 +179,9 @@ function viewWorker(worker: WorkerInstance): z.output<typeof workerView> {
       executionTimeoutSeconds: type.executionTimeoutSeconds,
       maxRetries: type.maxRetries,
       baseRetryDelaySeconds: type.baseRetryDelaySeconds,
+      maxRetryDelaySeconds: type.maxRetryDelaySeconds ?? MAX_RETRY_DELAY_SECONDS,
+      retryBudgetSeconds: type.retryBudgetSeconds ?? null,
+      retryRules: (type.retryRules ?? []).map((rule) => ({ ...rule })),
       lanesBusy: type.lanesBusy,
       lanesFree: type.lanesFree,
     })),

@@ -1,5 +1,5 @@
 /** Who may import whom, and where time, randomness and I/O may be touched (design: one way, ports from the start). */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -141,5 +141,26 @@ Deno.test("no task asks for all permissions, and each says what it does", async 
       wrong.push(`${name} asks for all permissions`);
     }
   }
+  assertEquals(wrong, []);
+});
+
+Deno.test("each row of the README's table names files that show it, one at least of which every test run runs", async () => {
+  const table = (await Deno.readTextFile(new URL("README.md", ROOT))).split("## What happens when …")[1]
+    ?.split("\n## ")[0] ?? "";
+  const rows = table.split("\n").filter((line) => line.startsWith("| ")).slice(1);
+  const wrong: string[] = [];
+  for (const row of rows) {
+    const [what = "", ...cells] = row.slice(2, -2).split(" | ");
+    const named = [...(cells.at(-1) ?? "").matchAll(/`([^`]+)`/g)].map(([, path = ""]) => path);
+    for (const path of named) {
+      const isFile = await Deno.stat(new URL(path, ROOT)).then((one) => one.isFile, () => false);
+      if (!isFile) wrong.push(`"${what}": ${path} is no file`);
+    }
+    // The contracts are run by the tests of their adapters.
+    if (!named.some((path) => /_(test|contract)\.ts$/.test(path))) {
+      wrong.push(`"${what}" names no test that every test run runs`);
+    }
+  }
+  assert(rows.length > 0, "the table is found");
   assertEquals(wrong, []);
 });

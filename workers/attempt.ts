@@ -1,5 +1,6 @@
 /** The pool's record of one attempt, from `run` to `ended`. */
-import type { KillRung, Outcome } from "../actors/domain/message.ts";
+import type { Outcome } from "../actors/domain/message.ts";
+import type { KillRung } from "../actors/domain/occurrence.ts";
 import type { AttemptListener, AttemptRequest, RunningJob } from "../actors/ports/pool.ts";
 import type { JobType } from "./job_types.ts";
 import type { AbortCode, GuestItem } from "./protocol.ts";
@@ -24,6 +25,10 @@ export class Attempt implements RunningJob {
   /** What nobody caught: it has failed by this, whatever `run` does afterwards. */
   fault: Extract<Outcome, { kind: "failed" }> | null = null;
   ended = false;
+  /** It begins when this one ends; null when it need not wait, or no longer. */
+  after: Attempt | null = null;
+  /** Wanted back, should it not have begun. */
+  isRecalled = false;
   /** How often it waited for a thread that then went before it had loaded the job file. */
   failedLoads = 0;
   /** Cancels its time limit or its grace, whichever runs. */
@@ -36,17 +41,36 @@ export class Attempt implements RunningJob {
     readonly type: JobType,
     readonly request: AttemptRequest,
     readonly listener: AttemptListener,
-    private readonly onCancel: (attempt: Attempt, code: AbortCode, message: string) => void,
+    private readonly on: {
+      cancel(attempt: Attempt, code: AbortCode, message: string): void;
+      recall(attempt: Attempt): void;
+    },
   ) {}
 
   cancel(why: "cancelled" | "lease-lost" | "stopping", message: string): void {
-    this.onCancel(this, why, message);
+    this.on.cancel(this, why, message);
+  }
+
+  recall(): void {
+    this.on.recall(this);
   }
 
   /** What the guest is sent. */
   item(): GuestItem {
     const { occurrenceId, jobId, scheduledFor, token, attempt, maxAttempts, jobData } = this.request;
-    return [this.id, this.cell, occurrenceId, jobId, scheduledFor, token, attempt, maxAttempts, jobData];
+    const after = this.after?.id ?? 0;
+    return [
+      this.id,
+      this.cell,
+      occurrenceId,
+      jobId,
+      scheduledFor,
+      token,
+      attempt,
+      maxAttempts,
+      jobData,
+      after,
+    ];
   }
 
   /** Calls back when the attempt has ended; at once when it has. */

@@ -48,7 +48,8 @@ export class Crew {
     }
     const busy = best === undefined || best.attempts.size > 0 && !loading;
     if (busy && usable < width && this.threads.length < most) {
-      const started = this.startThread(isolation === "lane" ? lanes : 1);
+      // Each lane may have one that runs and one behind it.
+      const started = this.startThread(isolation === "lane" ? 2 * lanes : 1);
       this.threads.push(started);
       best ??= started;
     }

@@ -63,7 +63,10 @@ Deno.test("a file that hangs or ends the process while it loads is named", async
 
 Deno.test("a wanted type that no file declares is an error that names those there are", async () => {
   const problems = await problemsWith(["jobs"], { types: ["ContextJob", "NoSuchJob"] });
-  assertMatch(problems.join(), /NoSuchJob: no job file declares this type; there are .*ContextJob/);
+  assertMatch(
+    problems.join(),
+    /NoSuchJob: no job file declares a type of this name or routing pattern; there are .*ContextJob/,
+  );
 });
 
 Deno.test("a configured type that no file declares is only warned of", async () => {

@@ -6,8 +6,8 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { Allowance } from "./allowance.ts";
 import { contain, type ContainmentHooks, outlive } from "./contain.ts";
-import { InvalidJobData, Job, PermanentJobError, RetryLater } from "./handler.ts";
-import { clampText, errorReport, LINE_LIMIT, resultText } from "./limits.ts";
+import { InvalidJobData, Job, PermanentJobError } from "./handler.ts";
+import { clampText, errorReport, LINE_LIMIT, RESULT_LIMIT, resultText, retryAfterMs } from "./limits.ts";
 import {
   Cells,
   COMPLETED,
@@ -42,6 +42,8 @@ const monotonic = performance.now.bind(performance);
 /** The attempt whose code runs: it follows that code through awaits, timers and listeners. */
 const current = new AsyncLocalStorage<RunningAttempt>();
 const running = new Map<number, RunningAttempt>();
+/** What waits for one of those to end, by its id. */
+const followers = new Map<number, AttemptItem>();
 const voice = new Voice(post);
 const strays = new Allowance(STRAYS_AT_ONCE, 1);
 let cells = Cells.of(0);
@@ -57,8 +59,11 @@ const hooks: ContainmentHooks = {
 };
 contain(hooks);
 
+let maxResultBytes = RESULT_LIMIT;
+
 /** Serves attempts with this job for as long as the thread lives. Called once, by the thread's main module. */
-export function serve(job: unknown): void {
+export function serve(job: unknown, resultBytes: number): void {
+  maxResultBytes = resultBytes;
   if (!(job instanceof Job)) throw new TypeError("The default export is no job: use defineJob");
   scope.addEventListener("message", (event) => {
     if (typeof event.data === "string") receive(job, JSON.parse(event.data));
@@ -70,11 +75,17 @@ export function serve(job: unknown): void {
 
 function receive(job: Job, items: readonly GuestItem[]): void {
   for (const item of items) {
-    if (item.length === 9) start(job, item);
+    if (item.length === 10) startOrWait(job, item);
     else if (item.length === 3) running.get(item[0])?.abort(item[1], item[2]);
     else voice.say([PONG, item[0]]);
   }
   voice.answer();
+}
+
+function startOrWait(job: Job, item: AttemptItem): void {
+  const after = item[9];
+  if (running.has(after)) followers.set(after, item);
+  else start(job, item);
 }
 
 function start(job: Job, item: AttemptItem): void {
@@ -96,7 +107,7 @@ async function execute(job: Job, attempt: RunningAttempt): Promise<void> {
     const parsed = job.parse(payloadOf(attempt.jobData));
     const data = parsed instanceof Promise ? await parsed : parsed;
     const result = await job.run(attempt.context(data));
-    last = [COMPLETED, attempt.id, since(began), resultOf(result)];
+    last = [COMPLETED, attempt.id, since(began), resultOf(attempt, result)];
   } catch (thrown) {
     const invalid = thrown instanceof InvalidJobData;
     last = [
@@ -105,7 +116,7 @@ async function execute(job: Job, attempt: RunningAttempt): Promise<void> {
       since(began),
       invalid ? "invalid-data" : "error",
       invalid || thrown instanceof PermanentJobError,
-      thrown instanceof RetryLater ? Math.max(0, Math.round(thrown.afterSeconds * 1000)) || 0 : null,
+      retryAfterMs(thrown, now()),
       errorReport(thrown),
     ];
   }
@@ -113,6 +124,10 @@ async function execute(job: Job, attempt: RunningAttempt): Promise<void> {
   running.delete(attempt.id);
   cells.end(attempt.cell, attempt.id);
   voice.say(last);
+  const follower = followers.get(attempt.id);
+  if (follower === undefined) return;
+  followers.delete(attempt.id);
+  start(job, follower);
 }
 
 function payloadOf(jobData: string): unknown {
@@ -124,9 +139,9 @@ function payloadOf(jobData: string): unknown {
 }
 
 /** JSON text of the result. Running the job again would end the same way, so what JSON cannot say is permanent. */
-function resultOf(result: unknown): string | null {
+function resultOf(attempt: RunningAttempt, result: unknown): string | null {
   try {
-    return resultText(result);
+    return resultText(result, maxResultBytes, (bytes) => attempt.resultCut(bytes, maxResultBytes));
   } catch (error) {
     const message = "The result cannot be written as JSON: " + errorReport(error).message;
     throw new PermanentJobError(message, { cause: error });

@@ -26,6 +26,10 @@ export class Executor {
   killed = false;
   /** It said that it ends because its memory is over the limit. */
   overMemory = false;
+  /** Resident memory as it said last, bytes. */
+  rssBytes = 0;
+  /** Processor time as it said last, milliseconds. */
+  cpuMs = 0;
   readonly threads = new Map<number, Thread>();
   readonly #waiting = new Set<Thread>();
   #flushPlanned = false;
@@ -36,7 +40,11 @@ export class Executor {
     readonly hostKey: string,
     /** It runs one suspect and nothing else. */
     readonly alone: boolean,
-    private readonly events: ExecutorEvents,
+    private readonly options: {
+      readonly events: ExecutorEvents;
+      /** Of the results of its guests. */
+      readonly maxResultBytes: number;
+    },
   ) {}
 
   /** Starts the process. Throws when it cannot be started. */
@@ -45,7 +53,7 @@ export class Executor {
       line: (text) => this.#heard(text),
       ended: (end) => {
         for (const thread of this.threads.values()) thread.leave();
-        this.events.gone(this, end);
+        this.options.events.gone(this, end);
       },
     });
   }
@@ -69,6 +77,7 @@ export class Executor {
       jobType: type.offer.name,
       file: pathToFileURL(type.file).href,
       cells: capacity,
+      maxResultBytes: this.options.maxResultBytes,
       permissions: guestPermissions(type.grants),
     };
     this.threads.set(number, thread);
@@ -119,21 +128,21 @@ export class Executor {
 
   #heard(text: string): void {
     const at = text.indexOf(RECORD_SEPARATOR);
-    if (at !== 0) this.events.noise(this, at < 0 ? text : text.slice(0, at));
+    if (at !== 0) this.options.events.noise(this, at < 0 ? text : text.slice(0, at));
     if (at < 0) return;
     try {
       if (text[at + 1] === "!") {
         const news: HostNews = JSON.parse(text.slice(at + 3));
-        this.events.news(this, news);
+        this.options.events.news(this, news);
         return;
       }
       const space = text.indexOf(" ", at);
       const thread = this.threads.get(Number(text.slice(at + 1, space)));
-      if (thread !== undefined) this.events.entries(thread, JSON.parse(text.slice(space + 1)));
+      if (thread !== undefined) this.options.events.entries(thread, JSON.parse(text.slice(space + 1)));
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       // Job code got in between: what was lost is unknown, so nothing here can be trusted any more.
-      this.events.noise(this, text.slice(0, 200));
+      this.options.events.noise(this, text.slice(0, 200));
       this.#child?.kill();
     }
   }

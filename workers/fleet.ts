@@ -12,6 +12,8 @@ export interface FleetOptions {
   readonly clock: Clock;
   readonly heapLimitMb: number;
   readonly hostMemoryLimitMb: number;
+  /** Bytes of UTF-8 of the largest result that is kept whole. */
+  readonly maxResultBytes: number;
   /** A host that hears nothing of this process for so long ends itself, milliseconds; 0 never. */
   readonly parentSilenceMs: number;
   /** An idle thread ends after so many milliseconds; the last one of a type lives ten times as long. */
@@ -87,8 +89,8 @@ export class Fleet {
   }
 
   #startHost(type: JobType, alone: boolean): Executor {
-    const { launch, heapLimitMb, hostMemoryLimitMb, parentSilenceMs, events } = this.options;
-    const executor = new Executor(type.hostKey, alone, events);
+    const { launch, heapLimitMb, hostMemoryLimitMb, maxResultBytes, parentSilenceMs, events } = this.options;
+    const executor = new Executor(type.hostKey, alone, { events, maxResultBytes });
     const command = launch({
       module: "host",
       flags: [

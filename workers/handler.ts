@@ -12,6 +12,7 @@
  * attempt and lets the systems it talks to refuse an older one.
  */
 import { z } from "zod";
+import type { RetryAction } from "../actors/domain/retry.ts";
 import type { Isolation, JobPermissions, Json } from "../actors/domain/job_type.ts";
 
 export { z };
@@ -34,7 +35,7 @@ export interface JobContext<Data = unknown> {
   readonly jobId: string;
   /** The due time; for a trigger the moment it was asked for. */
   readonly scheduledFor: Date;
-  /** 1, 2, 3 … up to `maxAttempts`. */
+  /** 1, 2, 3 … up to `maxAttempts`, or further when a retry rule allows its errors more. */
   readonly attempt: number;
   readonly maxAttempts: number;
   /** Grows with each attempt of an occurrence: send it along, so that a forgotten older attempt can be refused. */
@@ -48,6 +49,18 @@ export interface JobContext<Data = unknown> {
   readonly log: JobLog;
   /** Share of the work that is done, for people to see. */
   progress(done: number, total: number): void;
+}
+
+/** Decides about attempts that failed with errors of one class. */
+export interface RetryRuleOptions {
+  /** Class name of the error, e.g. `HttpError`; `*` stands for any characters. */
+  readonly error: string;
+  /** `retry`: as often as may be. `fail`: never again. */
+  readonly action: RetryAction;
+  /** Attempts after the first, for these errors; left out, the type's. */
+  readonly maxRetries?: number | null;
+  /** First back-off in seconds, for these errors; left out, the type's. */
+  readonly baseRetryDelaySeconds?: number | null;
 }
 
 /** What a job file says about its job. Configuration (`JobConsumers.<name>`) overrides limits and grants permissions. */
@@ -65,8 +78,16 @@ export interface JobDefinition<Schema extends z.ZodType> {
   readonly maxParallelJobs?: number;
   /** Seconds of run time before the abort signal; null is no limit. */
   readonly executionTimeoutSeconds?: number | null;
+  /** Attempts after the first. Default 3. */
   readonly maxRetries?: number;
+  /** First back-off in seconds; each further one is twice as long, with full jitter. Default 5. */
   readonly baseRetryDelaySeconds?: number;
+  /** Longest back-off in seconds. Default 3600. */
+  readonly maxRetryDelaySeconds?: number;
+  /** Seconds from the start of the first attempt after which no further one is made ready; null is no limit. */
+  readonly retryBudgetSeconds?: number | null;
+  /** Which errors are tried again, and how: the first that fits counts. At most 20. */
+  readonly retryRules?: readonly RetryRuleOptions[];
   /** Web Workers that the lanes are spread over, at most 16. */
   readonly threads?: number;
   readonly isolation?: Isolation;
@@ -124,7 +145,13 @@ export class PermanentJobError extends Error {
   override readonly name = "PermanentJobError";
 }
 
-/** Thrown by job code: try again, but not before `afterSeconds` have passed. It counts as an attempt. */
+/**
+ * Thrown by job code: try again, but not before `afterSeconds` have passed. It counts as an attempt. Any other error
+ * may say the same by a property `retryAfter`: a number of seconds, a `Date`, or the text of a `Retry-After` header
+ * (seconds or an HTTP date). A wait that would end after the retry budget is not begun. It is obeyed beyond
+ * `maxRetryDelaySeconds`, which bounds back-offs, but for a week at most; what is no wait, or an endless one, is left to
+ * the back-off.
+ */
 export class RetryLater extends Error {
   override readonly name = "RetryLater";
   readonly afterSeconds: number;

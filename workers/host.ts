@@ -31,6 +31,9 @@ interface Thread {
 const WATCH_MS = 10;
 const WATCH_AT_MOST_MS = 250;
 const MEMORY_WATCH_MS = 250;
+const CPU_WATCH_MS = 1000;
+/** Processor time worth a line. */
+const CPU_TOLD_MS = 100;
 /** Silence is counted in so many ticks: one that was frozen together with its parent counts one, not the whole time. */
 const SILENT_TICKS = 8;
 /** How long saying why may hold up the end: the pipe to a frozen parent may be full. */
@@ -49,10 +52,13 @@ export async function runHost({ memoryBytes, parentSilenceMs }: HostLimits): Pro
   const output = new Output();
   let watching = false;
   let silentTicks = 0;
+  let residentTold = 0;
+  let cpuToldMs = 0;
 
   // A Ctrl-C reaches the whole process group; the parent decides when its hosts end.
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, () => {});
   if (memoryBytes > 0) setInterval(watchMemory, MEMORY_WATCH_MS);
+  setInterval(watchCpu, CPU_WATCH_MS);
   if (parentSilenceMs > 0) setInterval(watchParent, parentSilenceMs / SILENT_TICKS);
 
   for await (const line of linesOf(Deno.stdin.readable)) {
@@ -86,7 +92,7 @@ export async function runHost({ memoryBytes, parentSilenceMs }: HostLimits): Pro
 
   function startThread(number: number, spec: GuestSpec): void {
     const source = `import { serve } from ${JSON.stringify(import.meta.resolve("./entry.ts"))};\n` +
-      `import job from ${JSON.stringify(spec.file)};\nserve(job);\n`;
+      `import job from ${JSON.stringify(spec.file)};\nserve(job, ${Number(spec.maxResultBytes)});\n`;
     // The job file is imported by the main module, so it loads without read permission for the guest.
     const worker = new Worker(`data:text/javascript,${encodeURIComponent(source)}`, {
       type: "module",
@@ -157,8 +163,23 @@ export async function runHost({ memoryBytes, parentSilenceMs }: HostLimits): Pro
     setTimeout(watch, next, next);
   }
 
+  async function watchCpu(): Promise<void> {
+    // Loading it takes 20 ms: a host that is new has better to do, and one that is soon gone never does it.
+    const { cpuUsage } = await import("node:process");
+    const { user, system } = cpuUsage();
+    const cpuMs = Math.round((user + system) / 1000);
+    if (cpuMs - cpuToldMs >= CPU_TOLD_MS) {
+      cpuToldMs = cpuMs;
+      tell(["processor", cpuMs]);
+    }
+  }
+
   function watchMemory(): void {
     const bytes = threads.size === 0 ? 0 : Deno.memoryUsage().rss;
+    if (Math.abs(bytes - residentTold) > residentTold / 16) {
+      residentTold = bytes;
+      tell(["resident", bytes]);
+    }
     if (bytes <= memoryBytes) return;
     tell(["memory", bytes]);
     output.finish().then(die);

@@ -11,6 +11,8 @@ import {
   type JobTypeOffer,
   typeKey,
 } from "../actors/domain/job_type.ts";
+import { MAX_RETRY_DELAY_SECONDS, RETRY_ACTIONS } from "../actors/domain/retry.ts";
+import { matchesWildcard } from "../actors/domain/wildcard.ts";
 import type { Log } from "../actors/ports/log.ts";
 import { DiscoveryError, type DiscoveryProblem, type FoundJob } from "./discovery.ts";
 import { grantsKey, grantsOf, refusedKinds } from "./permissions.ts";
@@ -21,6 +23,8 @@ export interface ConsumerOptions {
   readonly executionTimeoutSeconds?: number | null;
   readonly maxRetries?: number;
   readonly baseRetryDelaySeconds?: number;
+  readonly maxRetryDelaySeconds?: number;
+  readonly retryBudgetSeconds?: number;
   readonly routingPattern?: string;
   readonly threads?: number;
   readonly isolation?: Isolation;
@@ -29,7 +33,7 @@ export interface ConsumerOptions {
 }
 
 export interface JobTypeOptions {
-  /** Offer only these. */
+  /** Offer only the types whose name or routing pattern one of these is; `*` in it stands for any characters. */
   readonly types?: readonly string[];
   /** Absolute paths of folders whose files get the permissions they ask for. */
   readonly trustedFolders: readonly string[];
@@ -71,7 +75,15 @@ const declaration = z.object({
   maxParallelJobs: z.int().min(1).max(1000).optional(),
   executionTimeoutSeconds: z.number().positive().max(7 * 86_400).nullable().optional(),
   maxRetries: z.int().min(0).max(100).optional(),
-  baseRetryDelaySeconds: z.number().positive().max(86_400).optional(),
+  baseRetryDelaySeconds: z.number().min(0).max(86_400).optional(),
+  maxRetryDelaySeconds: z.number().positive().max(7 * 86_400).optional(),
+  retryBudgetSeconds: z.number().positive().max(30 * 86_400).nullable().optional(),
+  retryRules: z.array(z.strictObject({
+    error: z.string().min(1).max(100),
+    action: z.enum(RETRY_ACTIONS),
+    maxRetries: z.int().min(0).max(100).nullable().default(null),
+    baseRetryDelaySeconds: z.number().min(0).max(86_400).nullable().default(null),
+  })).max(20).optional(),
   threads: z.int().min(1).max(64).optional(),
   isolation: z.enum(ISOLATIONS).optional(),
 });
@@ -83,7 +95,7 @@ export function jobTypesOf(
   options: JobTypeOptions,
 ): ReadonlyMap<string, JobType> {
   const problems: DiscoveryProblem[] = [];
-  const fileOf = new Map<string, { readonly name: string; readonly file: string }>();
+  const fileOf = new Map<string, KnownType & { readonly file: string }>();
   const jobTypes = new Map<string, JobType>();
   for (const job of found) {
     const parsed = declaration.safeParse(job.definition);
@@ -99,30 +111,44 @@ export function jobTypesOf(
       problems.push({ file: job.file, reason: `${both} declared by ${other.file} already` });
       continue;
     }
-    fileOf.set(typeKey(name), { name, file: job.file });
+    const known = { name, routingPattern: routingPatternOf(parsed.data, options) };
+    fileOf.set(typeKey(name), { ...known, file: job.file });
     if (JSON.stringify(job.schema).length > SCHEMA_LIMIT) {
       problems.push({
         file: job.file,
         reason: `the JSON Schema of its data is larger than ${SCHEMA_LIMIT} bytes`,
       });
-    } else if (options.types === undefined || options.types.includes(name)) {
+    } else if (options.types?.some((wanted) => selects(wanted, known)) ?? true) {
       jobTypes.set(name, jobType(job, parsed.data, options));
     }
   }
-  const known = [...fileOf.values()].map(({ name }) => name);
+  const known = [...fileOf.values()];
   for (const wanted of options.types ?? []) {
-    if (known.includes(wanted)) continue;
+    if (known.some((one) => selects(wanted, one))) continue;
+    const all = known.map(({ name, routingPattern }) => `${name} (${routingPattern})`);
     problems.push({
       file: wanted,
-      reason: `no job file declares this type; there are ${known.join(", ") || "none"}`,
+      reason: "no job file declares a type of this name or routing pattern; there are " +
+        (all.join(", ") || "none"),
     });
   }
   for (const configured of Object.keys(options.consumers)) {
-    if (known.includes(configured)) continue;
+    if (known.some(({ name }) => name === configured)) continue;
     options.log.warn("A job type is configured that no job file declares", { jobType: configured });
   }
   if (problems.length > 0) throw new DiscoveryError(problems);
   return jobTypes;
+}
+
+/** What a type can be selected by. */
+type KnownType = Pick<JobTypeOffer, "name" | "routingPattern">;
+
+function selects(wanted: string, { name, routingPattern }: KnownType): boolean {
+  return matchesWildcard(wanted, name) || matchesWildcard(wanted, routingPattern);
+}
+
+function routingPatternOf({ name, routingPattern }: Declaration, options: JobTypeOptions): string {
+  return options.consumers[name]?.routingPattern ?? routingPattern ?? defaultRoutingPattern(name);
 }
 
 function jobType(job: FoundJob, declared: Declaration, options: JobTypeOptions): JobType {
@@ -160,7 +186,7 @@ function jobType(job: FoundJob, declared: Declaration, options: JobTypeOptions):
       description: declared.description,
       // It came as JSON, and is checked no further: it is shown and handed to validators.
       schema: job.schema as JobTypeOffer["schema"],
-      routingPattern: configured.routingPattern ?? declared.routingPattern ?? defaultRoutingPattern(name),
+      routingPattern: routingPatternOf(declared, options),
       maxParallelJobs: lanes,
       threads: isolation === "lane" ? Math.min(lanes, threadsWanted) : lanes,
       isolation,
@@ -168,6 +194,10 @@ function jobType(job: FoundJob, declared: Declaration, options: JobTypeOptions):
       maxRetries: configured.maxRetries ?? declared.maxRetries ?? MAX_RETRIES,
       baseRetryDelaySeconds: configured.baseRetryDelaySeconds ?? declared.baseRetryDelaySeconds ??
         BASE_RETRY_DELAY_SECONDS,
+      maxRetryDelaySeconds: configured.maxRetryDelaySeconds ?? declared.maxRetryDelaySeconds ??
+        MAX_RETRY_DELAY_SECONDS,
+      retryBudgetSeconds: configured.retryBudgetSeconds ?? declared.retryBudgetSeconds ?? null,
+      retryRules: declared.retryRules ?? [],
     },
     file: job.file,
     folder: job.folder,

@@ -11,6 +11,7 @@ Deno.test("a time limit ends each kind of job by the lowest rung that does it, a
       const kept = misbehave(pool, how, {}, { timeoutMs: 50 });
       const outcome = await kept.ended;
       assertLess(kept.durationMs, 5000);
+      assertEquals(kept.signals, ["timedOut"]);
       assertEquals((await misbehave(pool, "sleep").ended).kind, "completed");
       return outcome;
     };
@@ -51,8 +52,11 @@ Deno.test("cancel climbs the same ladder; an attempt that has not started is can
       await kept.started;
       kept.job.cancel("cancelled", "Changed my mind");
       kept.job.cancel("stopping", "The first word counts");
-      return await kept.ended;
+      const outcome = await kept.ended;
+      assertEquals(kept.signals, ["cancelled"]);
+      return outcome;
     };
+    assertEquals(unstarted.signals, [], "there was nobody to tell");
     assertEquals(await cancelled("heed"), { kind: "cancelled", rung: "signal" });
     assertEquals(await cancelled("ignore"), { kind: "cancelled", rung: "terminated" });
     assertEquals(await cancelled("spin"), { kind: "cancelled", rung: "killed" });

@@ -57,13 +57,29 @@ export class Placement {
     }
   }
 
+  /**
+   * It begins when `before` ends: in the same thread, by the guest itself, so that no time is lost on the way; or else it
+   * is placed then.
+   */
+  placeBehind(attempt: Attempt, before: Attempt): void {
+    attempt.after = before;
+    before.whenEnded(() => {
+      attempt.after = null;
+      if (!attempt.ended && attempt.thread === null) this.place(attempt);
+    });
+    const { thread } = before;
+    if (thread === null || before.startedAt === null || before.abort !== null) return;
+    if (thread.stuck || thread.draining || thread.executor.alone || thread.free === 0) return;
+    if (!this.#suspects.mustRunAlone(attempt.request)) thread.take(attempt);
+  }
+
   /** Its thread will never start it. */
   placeAgain(attempt: Attempt): void {
     if (attempt.thread?.ready === false) attempt.failedLoads += 1;
     attempt.thread?.release(attempt, this.deps.clock.mono());
     attempt.sent = false;
     this.deps.renumber(attempt);
-    this.place(attempt);
+    if (attempt.after === null) this.place(attempt);
   }
 
   /** The thread is about to end. */
@@ -83,6 +99,7 @@ export class Placement {
     for (const attempt of thread.attempts) {
       if (room <= 0) return;
       if (!attempt.sent || attempt.abort !== null || attempt.startedAt !== null) continue;
+      if (attempt.after !== null) continue;
       room -= 1;
       thread.recall(attempt);
     }
@@ -140,8 +157,8 @@ export class Placement {
    * else each of them that was not told to end is a suspect from now on.
    */
   guiltyAmong(attempts: readonly Attempt[]): Attempt | null {
-    // What was never sent did nothing. What was told to end may well have done it.
-    const there = attempts.filter((attempt) => attempt.sent);
+    // What was never sent, or still waits, did nothing. What was told to end may well have done it.
+    const there = attempts.filter((attempt) => attempt.sent && attempt.after === null);
     const [only] = there;
     if (only !== undefined && there.length === 1) {
       this.#suspects.convict(only.request);

@@ -6,6 +6,7 @@ import type { Pool } from "../actors/ports/pool.ts";
 import { discoverJobs } from "./discovery.ts";
 import { type ConsumerOptions, jobTypesOf } from "./job_types.ts";
 import { type Launch, launchOwn } from "./launch.ts";
+import { RESULT_LIMIT } from "./limits.ts";
 import { WorkerPool } from "./worker_pool.ts";
 
 export interface PoolOptions {
@@ -24,6 +25,8 @@ export interface PoolOptions {
   readonly killGraceMs?: number;
   /** MiB of heap of each Web Worker. One that needs more takes its host down. Default 512. */
   readonly heapLimitMb?: number;
+  /** Bytes of UTF-8 of the largest result that is kept whole. Default 64 KiB. */
+  readonly maxResultBytes?: number;
   /** MiB of resident memory at which a host ends itself. Default: four times the heap limit. */
   readonly hostMemoryLimitMb?: number;
   /**
@@ -71,6 +74,7 @@ export async function createPool(options: PoolOptions): Promise<Pool> {
     launch,
     heapLimitMb,
     hostMemoryLimitMb: options.hostMemoryLimitMb ?? heapLimitMb * 4,
+    maxResultBytes: options.maxResultBytes ?? RESULT_LIMIT,
     killGraceMs: options.killGraceMs ?? 5000,
     idleMs: options.idleMs ?? 60_000,
     parentSilenceMs: options.parentSilenceMs ?? 5000,

@@ -51,7 +51,9 @@ Deno.test("what job code throws is told apart: an error with its causes, a perma
     assert(failed.kind === "failed");
     assertEquals([failed.cause, failed.permanent, failed.retryAfterMs], ["error", false, null]);
     assertEquals([failed.error.name, failed.error.message], ["TypeError", "It failed"]);
-    assertEquals(failed.error.causes, [{ name: "Error", message: "for this reason" }]);
+    const [cause] = failed.error.causes;
+    assertEquals([failed.error.causes.length, cause?.name, cause?.message], [1, "Error", "for this reason"]);
+    assert(cause?.stack?.includes("_job"), "it says where the cause came from: " + cause?.stack);
     assertMatch(failed.error.stack ?? "", /misbehave_job\.ts:\d+/);
 
     const permanent = await misbehave(pool, "fail-permanently").ended;
@@ -172,6 +174,9 @@ Deno.test("offers say what job file and configuration decide, the configuration 
       executionTimeoutSeconds: 3600,
       maxRetries: 3,
       baseRetryDelaySeconds: 5,
+      maxRetryDelaySeconds: 3600,
+      retryBudgetSeconds: null,
+      retryRules: [],
     });
     assertEquals(context?.maxParallelJobs, 3);
     assertEquals([context?.executionTimeoutSeconds, context?.threads], [9, 2]);
@@ -242,9 +247,21 @@ Deno.test("a job file that changed and no longer loads fails its attempts with t
   }
 });
 
+Deno.test("hosts say what processor time they take, and one that has ended is not forgotten", async () => {
+  await withPool({}, async (pool) => {
+    const burning = misbehave(pool, "burn", { ms: 60_000 });
+    await burning.started;
+    await until(() => pool.figures().cpuMs >= 300);
+    burning.job.cancel("cancelled", "enough");
+    await burning.ended;
+    await until(() => pool.figures().hosts === 0);
+    assert(pool.figures().cpuMs >= 300);
+  });
+});
+
 Deno.test("attempts of one type run at once in as many lanes as it has, and nothing runs before there is work", async () => {
   await withPool({}, async (pool) => {
-    assertEquals(pool.figures(), { hosts: 0, threads: 0, busy: 0 });
+    assertEquals(pool.figures(), { hosts: 0, threads: 0, busy: 0, rssBytes: 0, cpuMs: 0 });
     const all = Array.from({ length: 4 }, () => misbehave(pool, "ignore"));
     await Promise.all(all.map((one) => one.started));
     assertEquals(pool.figures().busy, 4);
@@ -309,7 +326,8 @@ Deno.test("a stopped pool lets attempts that heed finish, hands the others back,
     assertEquals(await finishing.ended, { kind: "completed", result: '"early"' });
     assertEquals(await deaf.ended, { kind: "handedBack", why: "stopping" });
     await stopped;
-    assertEquals(pool.figures(), { hosts: 0, threads: 0, busy: 0 });
+    const { cpuMs: _, ...left } = pool.figures();
+    assertEquals(left, { hosts: 0, threads: 0, busy: 0, rssBytes: 0 });
     assertEquals(await misbehave(pool, "sleep").ended, { kind: "handedBack", why: "stopping" });
   });
 });

@@ -31,6 +31,8 @@ export interface GuestSpec {
   readonly file: string;
   /** Attempts it may hold at once. */
   readonly cells: number;
+  /** Bytes of UTF-8 of the largest result that is kept whole. */
+  readonly maxResultBytes: number;
   readonly permissions: Deno.PermissionOptionsObject;
 }
 
@@ -56,6 +58,8 @@ export type GuestItem =
     attempt: number,
     maxAttempts: number,
     jobData: string,
+    /** Begins when this one ends, in the same guest; at once when 0, or when that one does not run there. */
+    after: number,
   ]
   | readonly [id: number, code: AbortCode, message: string]
   | readonly [ping: number];
@@ -114,6 +118,10 @@ export type HostNews =
   | readonly ["started", thread: number, ids: readonly number[], at: number]
   | readonly ["revoked", thread: number, id: number]
   | readonly ["terminated", thread: number]
+  /** Resident memory in bytes, when it is another by a sixteenth than said last. */
+  | readonly ["resident", bytes: number]
+  /** Processor time since its start in milliseconds, when it is more by a tenth of a second than said last. */
+  | readonly ["processor", ms: number]
   /** Resident memory is over its limit, in bytes; the host kills itself after this line. */
   | readonly ["memory", bytes: number]
   /** The parent said nothing for too long; the host kills itself after this line. */

@@ -7,7 +7,7 @@ import { clampText, errorReport, fieldsText, LINE_BURST, LINE_LIMIT, LINES_PER_S
 import { type AbortCode, type Cells, FAULT, type FaultCause, type GuestItem, LINE } from "./protocol.ts";
 import type { Voice } from "./voice.ts";
 
-export type AttemptItem = Extract<GuestItem, { readonly length: 9 }>;
+export type AttemptItem = Extract<GuestItem, { readonly length: 10 }>;
 
 /** A flood is marked once a second, or the marks would be a flood of their own. */
 const MARK_EVERY_MS = 1000;
@@ -91,6 +91,14 @@ export class RunningAttempt {
     if (this.#faulty) return;
     this.#faulty = true;
     this.voice.say([FAULT, this.id, cause, errorReport(error)]);
+  }
+
+  /** Its result is kept in part: said whatever was said before. */
+  resultCut(bytes: number, limit: number): void {
+    const message =
+      `The result has ${bytes} bytes, more than the ${limit} that are kept (Worker.MaxResultKiB): ` +
+      "only its size and its beginning are";
+    this.#say(now(), "warn", message, null);
   }
 
   /** Says what was held back. Whatever code it left behind is not heard any more. */

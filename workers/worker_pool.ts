@@ -5,7 +5,8 @@
  *
  * An attempt is *placed* on a thread, *sent* when the thread has loaded its job file, *started* when its code runs,
  * and *ended* exactly once: by the guest's word, by the ladder, or by what became of its thread or host. An attempt
- * that has not started when its thread goes is placed again and nobody hears of it.
+ * that has not started when its thread goes is placed again and nobody hears of it. One that is *behind* another begins
+ * when that one ends: in the same thread at once, else it is placed then.
  */
 import { LINE_LEVELS, type Outcome } from "../actors/domain/message.ts";
 import type { ErrorReport } from "../actors/domain/occurrence.ts";
@@ -44,6 +45,8 @@ export interface WorkerPoolOptions {
   readonly launch: Launch;
   readonly heapLimitMb: number;
   readonly hostMemoryLimitMb: number;
+  /** See `PoolOptions.maxResultBytes`. */
+  readonly maxResultBytes: number;
   readonly killGraceMs: number;
   readonly idleMs: number;
   /** See `PoolOptions.parentSilenceMs`. */
@@ -72,6 +75,7 @@ export class WorkerPool implements Pool {
   readonly #placement: Placement;
   readonly #ladder: Ladder;
   #lastId = 0;
+  #cpuMs = 0;
   #stopping: Promise<void> | null = null;
 
   constructor(jobTypes: ReadonlyMap<string, JobType>, options: WorkerPoolOptions) {
@@ -115,7 +119,7 @@ export class WorkerPool implements Pool {
     });
   }
 
-  run(request: AttemptRequest, listener: AttemptListener): RunningJob {
+  run(request: AttemptRequest, listener: AttemptListener, after: RunningJob | null = null): RunningJob {
     const type = this.#types.get(request.jobType);
     if (type === undefined) throw new TypeError(`This worker does not offer the job type ${request.jobType}`);
     const attempt = new Attempt(
@@ -123,18 +127,33 @@ export class WorkerPool implements Pool {
       type,
       request,
       listener,
-      (one, code, message) => this.#abort(one, code, message),
+      {
+        cancel: (one, code, message) => this.#abort(one, code, message),
+        recall: (one) => this.#recall(one),
+      },
     );
     this.#attempts.set(attempt.id, attempt);
-    if (this.#stopping === null) this.#placement.place(attempt);
-    else queueMicrotask(() => this.#end(attempt, { kind: "handedBack", why: "stopping" }));
+    if (this.#stopping !== null) {
+      queueMicrotask(() => this.#end(attempt, { kind: "handedBack", why: "stopping" }));
+    } else if (after instanceof Attempt && !after.ended) this.#placement.placeBehind(attempt, after);
+    else this.#placement.place(attempt);
     return attempt;
   }
 
   figures(): PoolFigures {
     let threads = 0;
-    for (const executor of this.#fleet.executors) threads += executor.threads.size;
-    return { hosts: this.#fleet.executors.size, threads, busy: this.#attempts.size };
+    let rssBytes = 0;
+    for (const executor of this.#fleet.executors) {
+      threads += executor.threads.size;
+      rssBytes += executor.rssBytes;
+    }
+    return {
+      hosts: this.#fleet.executors.size,
+      threads,
+      busy: this.#attempts.size,
+      rssBytes,
+      cpuMs: this.#cpuMs,
+    };
   }
 
   stop(graceMs: number): Promise<void> {
@@ -180,8 +199,19 @@ export class WorkerPool implements Pool {
   #signal(attempt: Attempt, code: AbortCode, message: string): void {
     if (attempt.ended || attempt.abort !== null) return;
     attempt.abort = { code, message };
-    if (attempt.sent) attempt.thread?.abort(attempt, code, message);
-    else this.#end(attempt, attempt.outcome(null, "signal"));
+    if (attempt.sent) {
+      attempt.thread?.abort(attempt, code, message);
+      if (code === "cancelled") attempt.listener.signalled("cancelled", this.#clock.now());
+      if (code === "timeout") attempt.listener.signalled("timedOut", this.#clock.now());
+    } else this.#end(attempt, attempt.outcome(null, "signal"));
+  }
+
+  /** It waits for another to end, and nobody wants to wait for that. */
+  #recall(attempt: Attempt): void {
+    if (attempt.ended || attempt.startedAt !== null || attempt.abort !== null) return;
+    attempt.isRecalled = true;
+    if (attempt.sent) attempt.thread?.recall(attempt);
+    else this.#end(attempt, { kind: "handedBack", why: "no-lane" });
   }
 
   #end(attempt: Attempt, outcome: Outcome, durationMs = this.#runTime(attempt)): void {
@@ -282,8 +312,9 @@ export class WorkerPool implements Pool {
 
   /** It was aborted, or taken back, before it started, and never will on this thread. */
   #revoked(attempt: Attempt): void {
-    if (attempt.abort === null) this.#placement.placeAgain(attempt);
-    else this.#end(attempt, attempt.outcome(null, "signal"));
+    if (attempt.abort !== null) this.#end(attempt, attempt.outcome(null, "signal"));
+    else if (attempt.isRecalled) this.#end(attempt, { kind: "handedBack", why: "no-lane" });
+    else this.#placement.placeAgain(attempt);
   }
 
   // What hosts say, and what becomes of them
@@ -291,6 +322,15 @@ export class WorkerPool implements Pool {
   #onNews(executor: Executor, news: HostNews): void {
     if (news[0] === "memory") {
       executor.overMemory = true;
+      return;
+    }
+    if (news[0] === "resident") {
+      executor.rssBytes = news[1];
+      return;
+    }
+    if (news[0] === "processor") {
+      this.#cpuMs += news[1] - executor.cpuMs;
+      executor.cpuMs = news[1];
       return;
     }
     if (news[0] === "silence") {

@@ -2,18 +2,31 @@
  * What follows from the end of an attempt.
  *
  *   completed            → Completed
- *   failed               → Queued after a back-off while tries are left, else Failed; Cancelled when that was asked
+ *   failed               → Queued after a back-off when it is to be tried again (`retry.ts`), else Failed; Cancelled when
+ *                          that was asked
  *   timedOut             → TimedOut, for good: a run that was too slow once will be too slow again
  *   cancelled            → Cancelled
  *   handedBack           → Queued at once, uncounted; Cancelled when that was asked
- *   lost (by the reaper) → Queued at once, uncounted; Failed as `suspect` the third time; Cancelled when that was asked
+ *   lost (by the reaper) → Queued at once, uncounted; Failed as `suspect` the second time, the fifth while its worker is
+ *                          there; Cancelled when that was asked
+ *
+ * Three ways to end without an outcome of its own are kept apart. *interrupted* (handedBack): its worker stopped in
+ * order, cut it off with another run or for its lease, or had no lane for it in time. *lost*: its worker is gone, or
+ * no report of it came; it runs again. *suspect*: lost twice with the same payload, so that it is likelier that the payload
+ * takes workers down than that chance does; nobody runs it again by itself. A loss whose worker is there shows nothing of
+ * the kind, and makes a suspect only when it goes on and on.
  */
 import type { Outcome, Report } from "./message.ts";
 import type { CancelRequest, OccurrenceStatus } from "./occurrence.ts";
-import { backoffMs, MAX_RETRY_DELAY_SECONDS } from "./retry.ts";
+import { type FailureRules, nextTry } from "./retry.ts";
 
-/** An attempt that was lost this often takes its workers down, as it seems: it is not run again. */
-export const LOST_AT_MOST = 3;
+/** An occurrence that was lost this often takes its workers down, as it seems: it is not run again. */
+export const LOST_AT_MOST = 2;
+/**
+ * The same where the worker is there: it was not taken down, and what has not come is its report. So often, with usual
+ * leases (15 s), is longer than a broker takes to notice that one of its nodes stands still (60 s).
+ */
+export const LOST_WITH_WORKER_AT_MOST = 5;
 
 const REASON_AT_MOST = 200;
 
@@ -23,6 +36,9 @@ export interface EndedAttempt {
   readonly attempt: number;
   readonly maxAttempts: number;
   readonly baseRetryDelaySeconds: number;
+  readonly rules: FailureRules;
+  /** Start of the first attempt, epoch milliseconds. */
+  readonly firstStartedAt: number;
   readonly cancel: CancelRequest | null;
 }
 
@@ -34,6 +50,8 @@ export type Aftermath =
     readonly reason: string | null;
     readonly error: string | null;
     readonly result: string | null;
+    /** The result is in the store already. */
+    readonly resultIsKept: boolean;
   }
   /** It is queued again: not before `readyAt`, or at once when that is null. */
   | {
@@ -56,7 +74,10 @@ export function afterReport(
   const { outcome, workerId } = report;
   switch (outcome.kind) {
     case "completed":
-      return ends("Completed", null, { result: outcome.result });
+      return ends("Completed", null, {
+        result: outcome.result,
+        resultIsKept: outcome.resultIsKept === true,
+      });
     case "timedOut":
       return ends("TimedOut", `Ran longer than its limit of ${outcome.limitMs / 1000} s (${outcome.rung})`);
     case "cancelled":
@@ -91,28 +112,36 @@ function afterFailure(
   const what = `Attempt ${one.attempt} of ${one.maxAttempts} failed (${outcome.error.name}: ` +
     `${firstLine(outcome.error.message)})`;
   if (one.cancel !== null) return ends("Cancelled", cancelReason(one.cancel), { error });
-  if (outcome.permanent) return ends("Failed", `${what}; it asked not to be tried again`, { error });
-  if (one.attempt >= one.maxAttempts) return ends("Failed", what, { error });
-  const policy = {
-    baseRetryDelaySeconds: one.baseRetryDelaySeconds,
-    maxRetryDelaySeconds: MAX_RETRY_DELAY_SECONDS,
-  };
-  const readyAt = now + (outcome.retryAfterMs ?? backoffMs(policy, one.attempt, jitter()));
-  const reason = `${what}; the next one is due at ${new Date(readyAt).toISOString()}`;
-  return { kind: "again", readyAt, counts: true, outcome: "failed", reason, error };
+  const next = nextTry(one, { ...outcome, errorName: outcome.error.name }, now, jitter);
+  const reason = `${what}; ${next.why}`;
+  if (!next.again) return ends("Failed", reason, { error });
+  return { kind: "again", readyAt: next.readyAt, counts: true, outcome: "failed", reason, error };
 }
 
-/** After the reaper found that nobody runs the attempt any more. `lostBefore`: how often that happened before. */
+/** An attempt that nobody runs any more, as the reaper found. */
+export interface Loss {
+  readonly instanceId: string;
+  /** The worker is there and does not run it: its report is on its way, or it never heard that it may run it. */
+  readonly isWorkerThere: boolean;
+  /** How often that happened before. */
+  readonly lostBefore: number;
+}
+
 export function afterLoss(
   one: { readonly cancel: CancelRequest | null },
-  instanceId: string,
-  lostBefore: number,
+  { instanceId, isWorkerThere, lostBefore }: Loss,
 ): Aftermath & { readonly what: string } {
-  const what = `The worker instance ${instanceId} went silent while it ran this`;
+  const what = isWorkerThere
+    ? `The worker instance ${instanceId} does not run this any more, and no report of it has come`
+    : `The worker instance ${instanceId} went silent while it ran this`;
   const times = lostBefore + 1;
   if (one.cancel !== null) return { ...ends("Cancelled", cancelReason(one.cancel)), what };
-  if (times >= LOST_AT_MOST) {
-    return { ...ends("Failed", `suspect: ${what}, for the ${times}rd time`), what };
+  if (times >= (isWorkerThere ? LOST_WITH_WORKER_AT_MOST : LOST_AT_MOST)) {
+    const why = isWorkerThere ? "its reports seem to get lost" : "its payload seems to take workers down";
+    const reason =
+      `suspect: ${what}, and it was lost before with the same payload (${times} times in all). ` +
+      `It is kept back and not run again: ${why}`;
+    return { ...ends("Failed", reason), what };
   }
   return {
     kind: "again",
@@ -125,6 +154,13 @@ export function afterLoss(
   };
 }
 
+/** Whether an occurrence was kept back because it was lost too often. */
+export function isSuspect(
+  one: { readonly status: OccurrenceStatus; readonly reason: string | null },
+): boolean {
+  return one.status === "Failed" && one.reason !== null && one.reason.startsWith("suspect");
+}
+
 /** Why an occurrence is Cancelled that somebody asked to cancel. */
 export function cancelReason(request: CancelRequest): string {
   return `Cancelled by ${request.by}: ${request.reason}`;
@@ -133,9 +169,10 @@ export function cancelReason(request: CancelRequest): string {
 function ends(
   status: OccurrenceStatus,
   reason: string | null,
-  rest: { readonly error?: string; readonly result?: string | null } = {},
+  rest: { readonly error?: string; readonly result?: string | null; readonly resultIsKept?: boolean } = {},
 ): Extract<Aftermath, { kind: "ends" }> {
-  return { kind: "ends", status, reason, error: rest.error ?? null, result: rest.result ?? null };
+  const { error = null, result = null, resultIsKept = false } = rest;
+  return { kind: "ends", status, reason, error, result, resultIsKept };
 }
 
 function firstLine(text: string): string {

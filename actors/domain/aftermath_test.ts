@@ -1,8 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { afterLoss, afterReport, type EndedAttempt, LOST_AT_MOST } from "./aftermath.ts";
+import {
+  afterLoss,
+  afterReport,
+  type EndedAttempt,
+  LOST_AT_MOST,
+  LOST_WITH_WORKER_AT_MOST,
+} from "./aftermath.ts";
 import type { Outcome } from "./message.ts";
 import { isFinal, mayBecome } from "./occurrence.ts";
+import { DEFAULT_FAILURE_RULES } from "./retry.ts";
 
 const NOW = Date.UTC(2026, 0, 1);
 const error = { name: "TypeError", message: "x\ny", stack: null, causes: [] };
@@ -30,6 +37,8 @@ const anyAttempt: fc.Arbitrary<EndedAttempt> = fc.record({
   attempt: fc.integer({ min: 1, max: 10 }),
   maxAttempts: fc.integer({ min: 1, max: 10 }),
   baseRetryDelaySeconds: fc.integer({ min: 0, max: 60 }),
+  rules: fc.constant(DEFAULT_FAILURE_RULES),
+  firstStartedAt: fc.constant(NOW - 5000),
   cancel: fc.constantFrom(null, cancel),
 });
 
@@ -48,25 +57,48 @@ Deno.test("aftermath: whatever ends an attempt, a running occurrence may become 
   }));
 });
 
-Deno.test("aftermath: a failed attempt waits as long as the job asked, or base × 2^(n−1) with jitter", () => {
-  const one = { attempt: 2, maxAttempts: 3, baseRetryDelaySeconds: 10, cancel: null };
-  const failed = { kind: "failed", error, permanent: false, cause: "error" } as const;
-  const waits = (retryAfterMs: number | null, jitter: number) => {
-    const report = { outcome: { ...failed, retryAfterMs }, workerId: "pool" };
-    const after = afterReport(one, report, NOW, () => jitter);
-    return after.kind === "again" && after.readyAt !== null ? after.readyAt - NOW : null;
+Deno.test("aftermath: a failed attempt says what failed and what follows", () => {
+  const one = {
+    attempt: 2,
+    maxAttempts: 3,
+    baseRetryDelaySeconds: 10,
+    rules: DEFAULT_FAILURE_RULES,
+    firstStartedAt: NOW,
+    cancel: null,
   };
-  assertEquals([waits(1234, 0.9), waits(null, 0), waits(null, 1)], [1234, 10_000, 20_000]);
+  const failed = { kind: "failed", error, permanent: false, cause: "error", retryAfterMs: 1234 } as const;
+  const after = (changes: Partial<typeof one>) =>
+    afterReport({ ...one, ...changes }, { outcome: failed, workerId: "pool" }, NOW, () => 0.5);
+  const again = after({});
+  assertEquals(again.kind === "again" && again.readyAt, NOW + 1234);
+  assertEquals(
+    again.reason,
+    "Attempt 2 of 3 failed (TypeError: x); the next one is due at 2026-01-01T00:00:01.234Z, as the job asked",
+  );
+  const last = after({ attempt: 3 });
+  assertEquals([last.kind, last.reason], [
+    "ends",
+    "Attempt 3 of 3 failed (TypeError: x); no attempt is left",
+  ]);
 });
 
-Deno.test("aftermath: an attempt that was lost runs again uncounted, and the third time it is suspect", () => {
-  const kinds = Array.from({ length: LOST_AT_MOST }, (_, before) => {
-    const after = afterLoss({ cancel: null }, "worker-1", before);
+Deno.test("aftermath: an attempt that was lost runs again uncounted, and the second time it is suspect", () => {
+  assertEquals(losses(LOST_AT_MOST, false), [["again", false], ["Failed", true]]);
+  const cancelled = afterLoss({ cancel }, { instanceId: "worker-1", isWorkerThere: false, lostBefore: 0 });
+  assertEquals(cancelled.kind === "ends" && cancelled.reason, "Cancelled by ann: not needed");
+});
+
+Deno.test("aftermath: what was lost while its worker is there did not take it down, and is suspect the fifth time only", () => {
+  const again: [string, boolean] = ["again", false];
+  assertEquals(losses(LOST_WITH_WORKER_AT_MOST, true), [again, again, again, again, ["Failed", true]]);
+});
+
+/** What follows from so many losses, one after another. */
+function losses(count: number, isWorkerThere: boolean): unknown[] {
+  return Array.from({ length: count }, (_, lostBefore) => {
+    const after = afterLoss({ cancel: null }, { instanceId: "worker-1", isWorkerThere, lostBefore });
     return after.kind === "ends"
       ? [after.status, after.reason?.startsWith("suspect")]
       : [after.kind, after.counts];
   });
-  assertEquals(kinds, [["again", false], ["again", false], ["Failed", true]]);
-  const cancelled = afterLoss({ cancel }, "worker-1", 0);
-  assertEquals(cancelled.kind === "ends" && cancelled.reason, "Cancelled by ann: not needed");
-});
+}

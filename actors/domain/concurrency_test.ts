@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { admit, MAX_WAITING } from "./concurrency.ts";
+import { admit, MAX_WAITING, policyFor, triggerRefusal } from "./concurrency.ts";
 import { CONCURRENCY_POLICIES } from "./job.ts";
 
 const free = { count: 0, holder: null };
@@ -26,6 +26,31 @@ Deno.test("Queue holds no more than its bound", () => {
   assertEquals(admit("Queue", full), { kind: "full", because: "first", waiting: MAX_WAITING });
 });
 
+Deno.test("a trigger finds room for all its items under Queue, or is refused", () => {
+  const ask = (count: number, wanted: number) =>
+    triggerRefusal("Queue", { count, holder: count === 0 ? null : "first" }, { wanted, isForced: true });
+  assertEquals(ask(0, MAX_WAITING + 1), null);
+  assertEquals(ask(MAX_WAITING, 1), null);
+  assertEquals(ask(MAX_WAITING + 1, 1), {
+    reason: "queue-full",
+    occurrenceId: "first",
+    waiting: MAX_WAITING,
+    room: 0,
+  });
+  assertEquals(ask(MAX_WAITING - 1, 3), {
+    reason: "queue-full",
+    occurrenceId: "first",
+    waiting: MAX_WAITING - 2,
+    room: 2,
+  });
+});
+
 Deno.test("Allow never asks who else runs", () => {
   assertEquals(admit("Allow", { count: 5000, holder: "first" }), { kind: "run" });
+});
+
+Deno.test("runs that catch up wait for one another under Skip, for each of them was asked for", () => {
+  assertEquals(admit(policyFor("Skip", "catch-up"), held), { kind: "wait", behind: "first" });
+  assertEquals(admit(policyFor("Skip", "schedule"), held), { kind: "skip", because: "first" });
+  assertEquals(policyFor("Allow", "catch-up"), "Allow");
 });

@@ -1,9 +1,18 @@
-/** Why a due time of a job did or did not run: the ledger's answer, in a sentence a person understands. */
-import type { Job } from "./job.ts";
+/**
+ * Why a due time of a job did or did not run: the ledger's answer, in a sentence a person understands; for one that
+ * has not come yet what would become of it.
+ */
+import type { Alert, AlertKind } from "./alert.ts";
+import { isExpected } from "./expectation.ts";
+import { andSentence, type Evidence, evidence, momentText, timeText, windowText } from "./explanation.ts";
+import { hasReachedLimit, type Job } from "./job.ts";
 import type { Occurrence, OccurrenceStatus } from "./occurrence.ts";
+import { byImportance } from "./hindrance.ts";
+import { asThingsAre, outlookAt, type OutlookCode, type WOULD_WAIT } from "./outlook.ts";
 import { isDue, latestDue, nextDue } from "./schedule.ts";
+import { silentHindrances } from "./silent_run.ts";
+import { lastingHindrances, type Surroundings, undecidedText } from "./surroundings.ts";
 import type { RangeReason, VerdictRange } from "./verdict.ts";
-import { localTime, offsetText } from "./zone.ts";
 
 /** The statuses and range reasons of the ledger, and why there may be nothing in it. */
 export type ExplainedVerdict =
@@ -11,12 +20,15 @@ export type ExplainedVerdict =
   | RangeReason
   /** The present schedule does not have this time. */
   | "not-due"
-  /** It has not come yet. */
-  | "future"
+  /** It has not come yet: what would become of it. */
+  | OutlookCode
+  | typeof WOULD_WAIT
   /** The job did not exist then. */
   | "before-job"
   /** It has come, and the leader has not decided it yet. */
   | "undecided"
+  /** It was due by the present definition, the job has moved on past it, and the ledger has nothing of it. */
+  | "forgotten"
   /** It was due and has no record: removed by retention, or of an older version of the schedule. */
   | "no-record";
 
@@ -25,10 +37,17 @@ export interface Explanation {
   readonly verdict: ExplainedVerdict;
   readonly sentence: string;
   /** The ids behind it: of the occurrence, and of the one that was in its way. */
-  readonly evidence: readonly string[];
+  readonly evidence: readonly Evidence[];
+  /** What a clock change does to a due time that has not come yet; null when nothing. */
+  readonly note: string | null;
   /** For `not-due`: the due times around it, epoch milliseconds. */
   readonly nearest: { readonly before: number | null; readonly after: number | null } | null;
 }
+
+/** As far back as the watchdog looks: what is younger than a day retention has not removed, unless the job says so. */
+const SURELY_KEPT_MS = 86_400_000;
+
+const UUID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
 
 /** What is known of a due time. */
 export interface DueTimeRecord {
@@ -42,6 +61,10 @@ export interface DueTimeRecord {
   /** The range this due time lies in, or null. */
   readonly range: VerdictRange | null;
   readonly now: number;
+  /** What its run meets, or would meet when it is yet to come; absent where nobody asked. */
+  readonly around?: Surroundings;
+  /** Those that are open; absent where nobody asked. */
+  readonly alerts?: readonly Alert[];
 }
 
 /** Explains one due time. What the ledger says comes before what the present definition says. Throws ScheduleFault. */
@@ -50,8 +73,12 @@ export function explainDueTime(record: DueTimeRecord): Explanation {
   const when = timeText(job, at);
   // A range covers its due times only: a moment between two of them is not one.
   const isDueTime = isDue(job.schedule, at);
-  if (occurrence !== null) return ofOccurrence(occurrence, { when, blockedBy: record.blockedBy ?? null });
-  if (range !== null && (isDueTime || range.jobVersion !== job.version)) return ofRange(range, record, when);
+  if (occurrence !== null) {
+    const { around, blockedBy = null } = record;
+    const [silent] = around === undefined ? [] : silentHindrances(around, occurrence);
+    return ofOccurrence(occurrence, { when, now, blockedBy, silent: silent?.sentence ?? null });
+  }
+  if (range !== null && (isDueTime || range.jobVersion !== job.version)) return ofRange(range, when);
   if (at < job.createdAt) {
     return answer("before-job", `${when} was before the job: it was made ${timeText(job, job.createdAt)}.`);
   }
@@ -59,12 +86,41 @@ export function explainDueTime(record: DueTimeRecord): Explanation {
   if (isOutsideWindow(job, at)) {
     return answer("outside-window", `${when} lies outside the job's window (${windowText(job)}).`);
   }
-  if (at > now) return answer("future", `${when} has not come yet. ${outlook(job, at)}`);
+  if (at > now) {
+    const { around } = record;
+    const lasting = around === undefined ? [] : lastingHindrances(around, { ...job, pool: job.workerId });
+    const { code, sentence, note, evidence } = asThingsAre(outlookAt(job, at, now), byImportance(lasting));
+    return { ...answer(code, `${when} has not come yet. ${sentence}`, evidence), note };
+  }
   if (job.nextDueAt !== null && job.nextDueAt <= at) {
+    const { around } = record;
+    const alert = alertOn(record, "overdue-due-times", job.nextDueAt);
+    const first = around === undefined ? "" : ` ${undecidedText(around, job.nextDueAt)}`;
     return answer(
       "undecided",
       `${when} has come and is not decided yet: the leader has got as far as ` +
-        `${timeText(job, job.nextDueAt)}.`,
+        `${timeText(job, job.nextDueAt)}.${first}${toldOf(alert)}`,
+      alertEvidence(alert),
+    );
+  }
+  if (hasReachedLimit(job)) {
+    const runs = job.runLimit === 1 ? "run" : "runs";
+    return answer(
+      "run-limit-reached",
+      `${when} has no record: the schedule ended when its limit of ${job.runLimit} ${runs} was reached, or ` +
+        "its history was removed.",
+    );
+  }
+  const alert = alertOn(record, "missing-due-times", at);
+  if (alert !== null || isExpected(job, at, { now, toleranceMs: 0, windowMs: SURELY_KEPT_MS })) {
+    const told = alert === null
+      ? " No alert names it: the watchdog has not looked yet, or names others."
+      : toldOf(alert);
+    return answer(
+      "forgotten",
+      `${when} was due, and nobody decided it: the ledger has neither a run nor a reason.${told} What should still ` +
+        "run has to be triggered.",
+      [evidence("due-time", job.id, at), ...alertEvidence(alert)],
     );
   }
   return answer(
@@ -74,40 +130,71 @@ export function explainDueTime(record: DueTimeRecord): Explanation {
   );
 }
 
-function answer(verdict: ExplainedVerdict, sentence: string, evidence: readonly string[] = []): Explanation {
-  return { verdict, sentence, evidence, nearest: null };
+/** The open alert that names a due time of the job, or null. */
+function alertOn({ job, alerts = [] }: DueTimeRecord, kind: AlertKind, dueAt: number): Alert | null {
+  return alerts.find((alert) =>
+    alert.kind === kind && alert.endedAt === null &&
+    alert.evidence.some((one) => one.kind === "due-time" && one.id === job.id && one.at === dueAt)
+  ) ?? null;
+}
+
+function toldOf(alert: Alert | null): string {
+  return alert === null
+    ? ""
+    : ` The watchdog tells of it since ${momentText(alert.raisedAt)} (alert ${alert.id}).`;
+}
+
+function alertEvidence(alert: Alert | null): readonly Evidence[] {
+  return alert === null ? [] : [evidence("alert", alert.id, alert.raisedAt)];
+}
+
+function answer(
+  verdict: ExplainedVerdict,
+  sentence: string,
+  evidence: readonly Evidence[] = [],
+): Explanation {
+  return { verdict, sentence, evidence, note: null, nearest: null };
 }
 
 function ofOccurrence(
   occurrence: Omit<Occurrence, "jobData">,
-  context: { readonly when: string; readonly blockedBy: string | null },
+  context: {
+    readonly when: string;
+    readonly now: number;
+    readonly blockedBy: string | null;
+    readonly silent: string | null;
+  },
 ): Explanation {
   const { id, status } = occurrence;
-  const evidence = context.blockedBy === null ? [id] : [id, context.blockedBy];
-  const because = occurrence.reason === null ? "" : ` ${occurrence.reason}`;
+  const found = [id, ...(context.blockedBy === null ? [] : [context.blockedBy])].map((one) =>
+    evidence("occurrence", one)
+  );
   const caughtUp = occurrence.origin === "catch-up" ? ", as the run for what was missed" : "";
   return answer(
     status,
-    `${context.when} ${outcomeText(occurrence, context.blockedBy)}${caughtUp}.${because}`,
-    evidence,
+    `${context.when} ${outcomeText(occurrence, context)}${caughtUp}.${andSentence(occurrence.reason)}${
+      andSentence(context.silent)
+    }`,
+    found,
   );
 }
 
-function outcomeText(occurrence: Omit<Occurrence, "jobData">, blockedBy: string | null): string {
-  const { id, status, attempt, startedAt, endedAt } = occurrence;
+function outcomeText(
+  occurrence: Omit<Occurrence, "jobData">,
+  { now, blockedBy }: { readonly now: number; readonly blockedBy: string | null },
+): string {
+  const { id, status, attempt, startedAt, endedAt, readyAt } = occurrence;
   const attempts = `${attempt} ${attempt === 1 ? "attempt" : "attempts"}`;
-  const ended = endedAt === null ? "" : ` at ${new Date(endedAt).toISOString()}`;
+  const ended = endedAt === null ? "" : ` at ${momentText(endedAt)}`;
   switch (status) {
     case "Queued":
-      return occurrence.readyAt === null
+      return readyAt === null
         ? `waits for the run before it (occurrence ${id})`
-        : `is queued since ${
-          new Date(occurrence.createdAt).toISOString()
+        : `is queued since ${momentText(occurrence.createdAt)}${
+          readyAt > now ? ` and starts at ${momentText(readyAt)}` : ""
         }, ${attempts} so far (occurrence ${id})`;
     case "Running":
-      return `is running${
-        startedAt === null ? "" : ` since ${new Date(startedAt).toISOString()}`
-      } (occurrence ${id})`;
+      return `is running${startedAt === null ? "" : ` since ${momentText(startedAt)}`} (occurrence ${id})`;
     case "Completed":
       return `ran and completed${ended}, after ${attempts} (occurrence ${id})`;
     case "Failed":
@@ -125,17 +212,25 @@ function outcomeText(occurrence: Omit<Occurrence, "jobData">, blockedBy: string 
   }
 }
 
-function ofRange(range: VerdictRange, { job, at }: DueTimeRecord, when: string): Explanation {
+function ofRange(range: VerdictRange, when: string): Explanation {
   const others = range.count === 1 ? "" : ` (one of ${range.count} due times decided alike)`;
-  const pause = job.pause !== null && job.pause.since <= at ? job.pause : null;
+  const said = range.note === null ? "" : `, "${range.note}"`;
   const sentences: Readonly<Record<RangeReason, string>> = {
-    paused: `did not run: paused by ${range.by}${pause === null ? "" : `, "${pause.reason}"`}`,
+    paused: `did not run: paused by ${range.by}${said}`,
+    "skipped-once": `did not run: left out this once by ${range.by}${said}`,
     disabled: "did not run: the job was not active",
     missed:
       `did not run: nobody led at the time, and ${range.by} found it too late to run under the misfire policy`,
     "outside-window": "did not run: it lay outside the job's window",
+    "auto-disabled": `did not run: the job was disabled after ${range.by}`,
   };
-  return answer(range.reason, `${when} ${sentences[range.reason]}${others}.`);
+  return answer(range.reason, `${when} ${sentences[range.reason]}${others}.`, [
+    evidence("due-time", range.jobId, range.from),
+    evidence("due-time", range.jobId, range.to),
+    ...(range.reason === "auto-disabled" ? range.by.match(UUID) ?? [] : []).map((id) =>
+      evidence("occurrence", id)
+    ),
+  ]);
 }
 
 function notDue(record: DueTimeRecord, when: string): Explanation {
@@ -148,29 +243,9 @@ function notDue(record: DueTimeRecord, when: string): Explanation {
   ];
   const around = nearest.length === 0 ? "it has none" : nearest.join(", ");
   const sentence = `${when} is not a due time of the present schedule: ${around}.`;
-  return { verdict: "not-due", sentence, evidence: [], nearest: { before, after } };
-}
-
-function outlook(job: Job, at: number): string {
-  if (!job.isActive) return "It will not run while the job is not active.";
-  const { pause } = job;
-  const isPaused = pause !== null && pause.since <= at && (pause.until === null || at < pause.until);
-  return isPaused ? `It will not run: paused by ${pause.by}, "${pause.reason}".` : "It will run.";
+  return { verdict: "not-due", sentence, evidence: [], note: null, nearest: { before, after } };
 }
 
 function isOutsideWindow(job: Job, at: number): boolean {
   return (job.startAt !== null && at < job.startAt) || (job.endAt !== null && at >= job.endAt);
-}
-
-function windowText(job: Job): string {
-  const from = job.startAt === null ? "" : `from ${timeText(job, job.startAt)}`;
-  const to = job.endAt === null ? "" : `until ${timeText(job, job.endAt)}`;
-  return [from, to].filter((text) => text !== "").join(" ");
-}
-
-/** `2026-03-29T03:00:00+02:00 (Europe/Berlin)`; UTC for a job without a zone. */
-function timeText({ schedule }: Job, at: number): string {
-  return schedule.kind === "cron"
-    ? `${localTime(schedule.timeZone, at)}${offsetText(schedule.timeZone, at)} (${schedule.timeZone})`
-    : new Date(at).toISOString();
 }

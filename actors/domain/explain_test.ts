@@ -1,6 +1,9 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import type { Alert } from "./alert.ts";
 import { type DueTimeRecord, explainDueTime } from "./explain.ts";
-import type { Job } from "./job.ts";
+import { surroundingsWith } from "../../tests/support/explained.ts";
+import { evidence } from "./explanation.ts";
+import { type Job, JOB_DEFAULTS } from "./job.ts";
 import { type Occurrence, OCCURRENCE_STATUSES, type OccurrenceStatus } from "./occurrence.ts";
 import { RANGE_REASONS, type RangeReason, type VerdictRange } from "./verdict.ts";
 
@@ -10,13 +13,11 @@ const DUE = Date.UTC(2026, 2, 29, 1);
 const DAY = 86_400_000;
 
 const job: Job = {
+  ...JOB_DEFAULTS,
   id: "job",
   version: 3,
   displayName: "Nightly",
-  description: "",
-  tags: [],
   jobType: "SampleJob",
-  workerId: null,
   jobData: "{}",
   schedule: {
     kind: "cron",
@@ -26,17 +27,6 @@ const job: Job = {
     gap: "RunAtNextValid",
     fold: "First",
   },
-  isActive: true,
-  pause: null,
-  concurrentExecutionPolicy: "Skip",
-  misfirePolicy: "FireOnce",
-  misfireLimit: 100,
-  misfireThresholdSeconds: null,
-  executionTimeoutSeconds: null,
-  maxRetries: null,
-  baseRetryDelaySeconds: null,
-  startAt: null,
-  endAt: null,
   nextDueAt: NOW + DAY,
   createdAt: DUE - 30 * DAY,
   updatedAt: DUE - 30 * DAY,
@@ -68,12 +58,23 @@ function occurrenceWith(change: Partial<Occurrence>): Omit<Occurrence, "jobData"
     error: null,
     reason: null,
     cancel: null,
+    ending: null,
     ...change,
   };
 }
 
 function rangeOf(reason: RangeReason, by: string): VerdictRange {
-  return { jobId: "job", jobVersion: 3, from: DUE, to: DUE + DAY, count: 2, reason, by, decidedAt: NOW };
+  return {
+    jobId: "job",
+    jobVersion: 3,
+    from: DUE,
+    to: DUE + DAY,
+    count: 2,
+    reason,
+    by,
+    note: null,
+    decidedAt: NOW,
+  };
 }
 
 function explain(change: Partial<DueTimeRecord>) {
@@ -94,7 +95,7 @@ const STATUS_WORDS: Readonly<Record<OccurrenceStatus, string>> = {
 for (const status of OCCURRENCE_STATUSES) {
   Deno.test(`an occurrence that is ${status} is explained, with its id`, () => {
     const explained = explain({ occurrence: occurrenceWith({ status }) });
-    assertEquals([explained.verdict, explained.evidence], [status, ["occurrence-1"]]);
+    assertEquals([explained.verdict, explained.evidence], [status, [evidence("occurrence", "occurrence-1")]]);
     assertStringIncludes(explained.sentence, STATUS_WORDS[status]);
     assertStringIncludes(explained.sentence, "2026-03-29T03:00:00+02:00 (Europe/Berlin)");
   });
@@ -102,7 +103,7 @@ for (const status of OCCURRENCE_STATUSES) {
 
 Deno.test("a skipped due time names what was in its way", () => {
   const explained = explain({ occurrence: occurrenceWith({ status: "Skipped" }), blockedBy: "occurrence-0" });
-  assertEquals(explained.evidence, ["occurrence-1", "occurrence-0"]);
+  assertEquals(explained.evidence.map(({ id }) => id), ["occurrence-1", "occurrence-0"]);
   assertStringIncludes(explained.sentence, "because occurrence occurrence-0 was in its way");
 });
 
@@ -118,6 +119,8 @@ const REASON_WORDS: Readonly<Record<RangeReason, string>> = {
   disabled: "not active",
   missed: "nobody led at the time, and anna found it",
   "outside-window": "outside the job's window",
+  "skipped-once": "left out this once by anna",
+  "auto-disabled": "the job was disabled after anna",
 };
 
 for (const reason of RANGE_REASONS) {
@@ -129,10 +132,22 @@ for (const reason of RANGE_REASONS) {
   });
 }
 
-Deno.test("a pause that is still on gives its reason", () => {
-  const pause = { reason: "stocktaking", by: "anna", since: DUE - DAY, until: null };
-  const explained = explain({ job: { ...job, pause }, range: rangeOf("paused", "anna") });
-  assertStringIncludes(explained.sentence, 'paused by anna, "stocktaking"');
+Deno.test("what a person said of a pause or of a skipped due time is told, long after", () => {
+  const paused = explain({ range: { ...rangeOf("paused", "anna"), note: "stocktaking" } });
+  assertStringIncludes(paused.sentence, 'paused by anna, "stocktaking"');
+  const skipped = explain({ range: { ...rangeOf("skipped-once", "anna"), note: "bank holiday" } });
+  assertStringIncludes(skipped.sentence, 'left out this once by anna, "bank holiday"');
+});
+
+Deno.test("a due time after the last run of the limit has no record, and says why", () => {
+  const ended = explain({ job: { ...job, runLimit: 3, runCount: 3, nextDueAt: null } });
+  assertEquals(ended.verdict, "run-limit-reached");
+  assertStringIncludes(ended.sentence, "the schedule ended when its limit of 3 runs was reached");
+});
+
+Deno.test("a catch-up run whose moment has not come says when it starts", () => {
+  const occurrence = occurrenceWith({ status: "Queued", origin: "catch-up", readyAt: NOW + 60_000 });
+  assertStringIncludes(explain({ occurrence }).sentence, `starts at ${new Date(NOW + 60_000).toISOString()}`);
 });
 
 Deno.test("a moment that is no due time names those around it, even inside a range", () => {
@@ -151,12 +166,24 @@ Deno.test("a range of an older version explains times that the present schedule 
 
 Deno.test("the future says whether it will run", () => {
   const at = DUE + DAY - 30 * 60_000;
-  assertStringIncludes(explain({ at }).sentence, "It will run.");
+  assertStringIncludes(explain({ at }).sentence, "It will run unless the run before it is still on");
   assertStringIncludes(explain({ at, job: { ...job, isActive: false } }).sentence, "It will not run");
   const pause = { reason: "stocktaking", by: "anna", since: DUE, until: null };
   const paused = explain({ at, job: { ...job, pause } });
-  assertEquals(paused.verdict, "future");
+  assertEquals(paused.verdict, "paused");
   assertStringIncludes(paused.sentence, 'It will not run: paused by anna, "stocktaking".');
+});
+
+Deno.test("the future says what a due time would wait for as things are now", () => {
+  const at = DUE + DAY - 30 * 60_000;
+  const around = surroundingsWith({ now: NOW, workers: [] });
+  const explained = explain({ at, around });
+  assertEquals(explained.verdict, "would-wait");
+  assertStringIncludes(
+    explained.sentence,
+    "has not come yet. It will be due and, as things are now, wait. No worker offers SampleJob",
+  );
+  assertEquals(explain({ at, around: surroundingsWith({ now: NOW }) }).verdict, "will-run");
 });
 
 Deno.test("before the job, outside its window, undecided, and without record are told apart", () => {
@@ -164,7 +191,69 @@ Deno.test("before the job, outside its window, undecided, and without record are
   assertEquals(explain({ job: { ...job, endAt: DUE } }).verdict, "outside-window");
   assertEquals(explain({ job: { ...job, startAt: DUE + 1 } }).verdict, "outside-window");
   assertEquals(explain({ job: { ...job, nextDueAt: DUE } }).verdict, "undecided");
-  assertEquals(explain({}).verdict, "no-record");
+  const longAgo = { at: DUE - 3 * DAY + 30 * 60_000, job: { ...job, createdAt: DUE - 30 * DAY } };
+  assertEquals(explain(longAgo).verdict, "no-record");
+  assertEquals(
+    explain({ job: { ...job, updatedAt: DUE } }).verdict,
+    "no-record",
+    "another schedule may have held",
+  );
+});
+
+Deno.test("a due time that its job has moved on past and nobody decided says so, with the alert that is open", () => {
+  const alert: Alert = {
+    id: "alert-1",
+    kind: "missing-due-times",
+    severity: "critical",
+    sentence: "One is missing.",
+    evidence: [evidence("due-time", "job", DUE)],
+    raisedAt: DUE + 64_000,
+    raisedBy: "api-1",
+    seenAt: NOW,
+    endedAt: null,
+  };
+  const told = explain({ alerts: [alert] });
+  assertEquals([told.verdict, told.evidence], ["forgotten", [
+    evidence("due-time", "job", DUE),
+    evidence("alert", "alert-1", DUE + 64_000),
+  ]]);
+  assertStringIncludes(
+    told.sentence,
+    "was due, and nobody decided it: the ledger has neither a run nor a reason. The watchdog tells of it since " +
+      "2026-03-29T01:01:04.000Z (alert alert-1)",
+  );
+  assertStringIncludes(told.sentence, "What should still run has to be triggered.");
+  // Told of, so it is known, whatever may have been removed since.
+  const saved = { job: { ...job, updatedAt: DUE + 1 }, alerts: [alert] };
+  assertEquals(explain(saved).verdict, "forgotten");
+  const ofAnother = { ...alert, evidence: [evidence("due-time", "another", DUE)] };
+  for (
+    const alerts of [[], [ofAnother], [{ ...alert, endedAt: NOW }], [{
+      ...alert,
+      kind: "no-leader" as const,
+    }]]
+  ) {
+    const untold = explain({ alerts });
+    assertEquals([untold.verdict, untold.evidence.length], ["forgotten", 1]);
+    assertStringIncludes(untold.sentence, "No alert names it");
+  }
+});
+
+Deno.test("a due time that is not decided yet names the alert that is open for its job", () => {
+  const alert: Alert = {
+    id: "alert-2",
+    kind: "overdue-due-times",
+    severity: "critical",
+    sentence: "One waits.",
+    evidence: [evidence("due-time", "job", DUE)],
+    raisedAt: DUE + 64_000,
+    raisedBy: "api-1",
+    seenAt: NOW,
+    endedAt: null,
+  };
+  const told = explain({ job: { ...job, nextDueAt: DUE }, alerts: [alert] });
+  assertEquals([told.verdict, told.evidence], ["undecided", [evidence("alert", "alert-2", DUE + 64_000)]]);
+  assertStringIncludes(told.sentence, "The watchdog tells of it since");
 });
 
 Deno.test("a trigger-only job has no due times to explain", () => {

@@ -1,4 +1,5 @@
 /** A job type: what a worker offers to run, found by discovery in the job folder and announced to the API. */
+import type { RetryRule } from "./retry.ts";
 
 /** A JSON value, as parsed. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -36,6 +37,11 @@ export interface JobTypeOffer {
   readonly executionTimeoutSeconds: number | null;
   readonly maxRetries: number;
   readonly baseRetryDelaySeconds: number;
+  /** Absent, as the next two, in what a worker of an older version says: then the server's counts. */
+  readonly maxRetryDelaySeconds?: number;
+  /** Seconds from the start of the first attempt after which no further one is made ready; null is no limit. */
+  readonly retryBudgetSeconds?: number | null;
+  readonly retryRules?: readonly RetryRule[];
 }
 
 /** `SendEmailJob` → `sendemail`: lower case, without a trailing `Job`. Two types on one key are refused. */

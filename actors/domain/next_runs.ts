@@ -35,6 +35,8 @@ export interface ClockChange {
 }
 
 const CHANGES_SHOWN = 2;
+/** Stated times in one change that are named. */
+const STATED_NAMED = 3;
 const CHANGES_WITHIN_MS = 2 * 366 * 86_400_000;
 
 /** The next `count` due times strictly after a moment. Throws ScheduleFault. */
@@ -75,15 +77,17 @@ export function clockChanges(schedule: Schedule, after: number): readonly ClockC
 
 function effectOf(schedule: CronSchedule, period: ZonePeriod): string {
   if (!localCron(schedule.resolved).isFixedTime) return "The interval goes on in real time.";
-  const stated = statedWithin(schedule, period);
-  if (stated === null) return "No run is stated for this time.";
-  const clock = clockText(stated);
+  const stated = allStatedWithin(schedule, period);
+  if (stated.length === 0) return "No run is stated for this time.";
+  const [clock, isOne] = [clocksText(stated), stated.length === 1];
   if (period.offset < period.offsetBefore) {
-    return `${clock} comes twice: it runs at ${schedule.fold === "First" ? "the first" : "both"}.`;
+    const come = isOne ? "comes twice: it runs" : "come twice: each runs";
+    return `${clock} ${come} at ${schedule.fold === "First" ? "the first" : "both"}.`;
   }
-  return schedule.gap === "Skip"
-    ? `${clock} does not exist: it does not run on this day.`
-    : `${clock} does not exist: it runs at ${clockText(period.start + period.offset)}.`;
+  const missing = isOne ? `${clock} does not exist` : `${clock} do not exist`;
+  if (schedule.gap === "Skip") return `${missing}: ${isOne ? "it does" : "they do"} not run on this day.`;
+  const at = clockText(period.start + period.offset);
+  return isOne ? `${missing}: it runs at ${at}.` : `${missing}: one run at ${at} stands for them.`;
 }
 
 /** A run that was put off to the end of a gap, or left out between two runs. */
@@ -120,6 +124,26 @@ function statedWithin(schedule: CronSchedule, period: ZonePeriod): number | null
   const to = period.start + Math.max(period.offsetBefore, period.offset);
   const local = localCron(schedule.resolved).next(from - 1);
   return local !== null && local < to ? local : null;
+}
+
+/** All of them, counted up to one more than are named. */
+function allStatedWithin(schedule: CronSchedule, period: ZonePeriod): readonly number[] {
+  const to = period.start + Math.max(period.offsetBefore, period.offset);
+  const stated: number[] = [];
+  let local = statedWithin(schedule, period);
+  while (local !== null && local < to && stated.length <= STATED_NAMED) {
+    stated.push(local);
+    local = localCron(schedule.resolved).next(local);
+  }
+  return stated;
+}
+
+/** `02:15, 02:30 and 02:45`; the first few and the rest in a word when there are more. */
+function clocksText(stated: readonly number[]): string {
+  const named = stated.slice(0, STATED_NAMED).map(clockText);
+  if (stated.length > STATED_NAMED) return `${named.join(", ")} and further times`;
+  const last = named.pop() ?? "";
+  return named.length === 0 ? last : `${named.join(", ")} and ${last}`;
 }
 
 /** `02:30`, or `02:30:15` when there are seconds. */

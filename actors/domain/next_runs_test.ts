@@ -92,3 +92,21 @@ Deno.test("a zone without clock changes shows none, and one-shots are shown in U
   ]);
   assertEquals(nextRuns({ kind: "triggerOnly" }, BEFORE_GAP, 5), []);
 });
+
+Deno.test("several stated times in one change are told together", () => {
+  const effects = (change: Partial<CronSchedule>) =>
+    clockChanges({ ...halfPastTwo, ...change }, BEFORE_GAP).map((one) => one.effect);
+  const resolved = "0 15,45 2 * * *";
+  assertEquals(effects({ resolved }), [
+    "02:15 and 02:45 do not exist: one run at 03:00 stands for them.",
+    "02:15 and 02:45 come twice: each runs at the first.",
+  ]);
+  assertEquals(effects({ resolved, gap: "Skip", fold: "Both" }), [
+    "02:15 and 02:45 do not exist: they do not run on this day.",
+    "02:15 and 02:45 come twice: each runs at both.",
+  ]);
+  assertEquals(
+    effects({ resolved: "0 5,10,15,20 2 * * *" })[0]?.split(" do not")[0],
+    "02:05, 02:10, 02:15 and further times",
+  );
+});

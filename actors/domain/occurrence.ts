@@ -7,6 +7,9 @@
  *     │     Failed      │ └────── Unknown      (its worker is silent; heard again with the newest token)
  *     └─────────────────┴───────► Unknown ──► Queued | Failed | Cancelled
  *
+ * Unknown is a number of the guide's that no store writes: a run whose worker is silent stays Running until it is taken
+ * for lost, and its explanation says so (`silent_run.ts`).
+ *
  * Completed, Failed, Cancelled, TimedOut and Skipped are final. Only the tracker writes outcomes, only a claim
  * writes Running, and the store's UPDATE itself refuses every edge that is not listed here.
  */
@@ -63,8 +66,11 @@ export function statusOf(number: number): OccurrenceStatus {
 }
 
 /** Where an occurrence comes from. */
-export const ORIGINS = ["schedule", "catch-up", "trigger"] as const;
+export const ORIGINS = ["schedule", "catch-up", "trigger", "replay"] as const;
 export type Origin = (typeof ORIGINS)[number];
+
+/** Origins of what somebody asked for: of these there may be many in a millisecond, of due times only one. */
+export const ASKED_FOR: readonly Origin[] = ["trigger", "replay"];
 
 /** What went wrong in an attempt, as the job threw it. */
 export interface ErrorReport {
@@ -72,8 +78,11 @@ export interface ErrorReport {
   readonly name: string;
   readonly message: string;
   readonly stack: string | null;
-  /** The chain of `cause`, outermost first, at most 5 deep. */
-  readonly causes: readonly { readonly name: string; readonly message: string }[];
+  /**
+   * What led to it, the nearest first, at most 5: the chain of `cause`, and what an `AggregateError` gathers. `stack`: its
+   * frames; left out where there are none.
+   */
+  readonly causes: readonly { readonly name: string; readonly message: string; readonly stack?: string }[];
 }
 
 export interface Occurrence {
@@ -113,6 +122,22 @@ export interface Occurrence {
   readonly reason: string | null;
   readonly jobData: string;
   readonly cancel: CancelRequest | null;
+  /** How the newest attempt was made to end; null when it was not told to, or has not said so. */
+  readonly ending: Ending | null;
+}
+
+/** How far the kill ladder had to be climbed: it heeded the signal, its thread was ended, or its host was killed. */
+export const KILL_RUNGS = ["signal", "terminated", "killed"] as const;
+export type KillRung = (typeof KILL_RUNGS)[number];
+
+/** An attempt that its worker told to end, because somebody asked or because of its time limit. */
+export interface Ending {
+  readonly cause: "cancelled" | "timedOut";
+  /** When the worker gave the abort signal, in its word. */
+  readonly signalledAt: number | null;
+  readonly instanceId: string;
+  /** Null while it has not ended. */
+  readonly rung: KillRung | null;
 }
 
 export interface CancelRequest {
@@ -121,10 +146,32 @@ export interface CancelRequest {
   readonly requestedAt: number;
 }
 
+/**
+ * How an attempt ended. `handedBack`: its worker stopped in order, cut it off with another run or for its lease, or had
+ * no lane for it in time. `lost`: its worker was gone, or no report came. Both do not count. `failed` by an attempt that
+ * is tried again, too.
+ */
+export const ATTEMPT_OUTCOMES = [
+  "completed",
+  "failed",
+  "cancelled",
+  "timedOut",
+  "handedBack",
+  "lost",
+] as const;
+export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
+
+/** The outcome in a stored text. Throws on a text that none has: a store that holds one is broken. */
+export function attemptOutcomeOf(text: unknown): AttemptOutcome {
+  const outcome = ATTEMPT_OUTCOMES.find((one) => one === text);
+  if (outcome === undefined) throw new RangeError(`No attempt has the outcome ${text}`);
+  return outcome;
+}
+
 /** One try, keyed by (occurrence, token). */
 export interface Attempt {
   readonly token: number;
-  /** The number among counted attempts that this try had, or null when it was handed back uncounted. */
+  /** The number among counted attempts that this try had, or null when it does not count. */
   readonly number: number | null;
   readonly workerId: string;
   readonly instanceId: string;
@@ -132,7 +179,7 @@ export interface Attempt {
   readonly endedAt: number | null;
   readonly durationMs: number | null;
   /** How it ended; null while it runs. */
-  readonly outcome: string | null;
+  readonly outcome: AttemptOutcome | null;
   readonly error: ErrorReport | null;
   /** Share of the work that is done, as the job reported it last. */
   readonly progress: { readonly done: number; readonly total: number } | null;

@@ -1,67 +1,9 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
-import fc from "fast-check";
-import type { Job, MisfirePolicy, Pause } from "./job.ts";
+import { decide, every, jobWith, MINUTE, NOW, optionsWith, SECOND } from "../../tests/support/planned.ts";
+import type { Pause } from "./job.ts";
 import { type Decision, firstDue, MAX_DUE_TIMES, MAX_MISFIRE_LIMIT, planDecision } from "./plan.ts";
+import { DEFAULT_FAILURE_RULES } from "./retry.ts";
 import type { Schedule } from "./schedule.ts";
-
-const NOW = Date.UTC(2026, 0, 1, 12);
-const SECOND = 1000;
-const MINUTE = 60 * SECOND;
-
-function every(seconds: number): Schedule {
-  const expression = seconds < 60 ? `*/${seconds} * * * * *` : `0 */${seconds / 60} * * * *`;
-  return {
-    kind: "cron",
-    expression,
-    resolved: expression,
-    timeZone: "UTC",
-    gap: "RunAtNextValid",
-    fold: "First",
-  };
-}
-
-function jobWith(change: Partial<Job>): Job {
-  return {
-    id: "job",
-    version: 3,
-    displayName: "Job",
-    description: "",
-    tags: [],
-    jobType: "SampleJob",
-    workerId: null,
-    jobData: "{}",
-    schedule: every(60),
-    isActive: true,
-    pause: null,
-    concurrentExecutionPolicy: "Skip",
-    misfirePolicy: "FireOnce",
-    misfireLimit: 100,
-    misfireThresholdSeconds: null,
-    executionTimeoutSeconds: null,
-    maxRetries: null,
-    baseRetryDelaySeconds: null,
-    startAt: null,
-    endAt: null,
-    nextDueAt: NOW,
-    createdAt: 0,
-    updatedAt: 0,
-    ...change,
-  };
-}
-
-/** Decides once; occurrence ids count up from 0. */
-function decide(job: Job, now: number, maxDueTimes = MAX_DUE_TIMES): Decision {
-  let ids = 0;
-  const answer = planDecision(job, now, {
-    misfireThresholdMs: MINUTE,
-    maxDueTimes,
-    instanceId: "leader",
-    defaults: { maxRetries: 3, baseRetryDelaySeconds: 5, executionTimeoutSeconds: null },
-    newId: () => `${ids++}`,
-  });
-  assert(answer.ok);
-  return answer.decision;
-}
 
 /** `-5 schedule`, `-9..-6 missed`: minutes before now, in the order of time. */
 function outline({ slots, ranges }: Decision, now = NOW): readonly string[] {
@@ -84,7 +26,12 @@ Deno.test("a young due time fires, and the next one follows it", () => {
     nextDueAt: NOW + MINUTE,
     slots: [{ occurrenceId: "0", dueAt: NOW, origin: "schedule" }],
     ranges: [],
-    defaults: { maxRetries: 3, baseRetryDelaySeconds: 5, executionTimeoutSeconds: null },
+    defaults: {
+      maxRetries: 3,
+      baseRetryDelaySeconds: 5,
+      executionTimeoutSeconds: null,
+      rules: DEFAULT_FAILURE_RULES,
+    },
   });
 });
 
@@ -104,26 +51,14 @@ Deno.test("a job's own threshold overrides the server's", () => {
 });
 
 Deno.test("nothing is decided before it is due, or for a job without due times", () => {
-  const options = {
-    misfireThresholdMs: MINUTE,
-    maxDueTimes: MAX_DUE_TIMES,
-    instanceId: "leader",
-    defaults: { maxRetries: 3, baseRetryDelaySeconds: 5, executionTimeoutSeconds: null },
-    newId: () => "",
-  };
+  const options = optionsWith();
   assertEquals(planDecision(jobWith({}), NOW - 1, options), { ok: false, reason: "not-due" });
   assertEquals(planDecision(jobWith({ nextDueAt: null }), NOW, options), { ok: false, reason: "not-due" });
 });
 
 Deno.test("a schedule that cannot be computed is an answer, not an exception", () => {
   const schedule: Schedule = { ...every(60), kind: "cron", resolved: "not a cron" } as Schedule;
-  const answer = planDecision(jobWith({ schedule }), NOW, {
-    misfireThresholdMs: MINUTE,
-    maxDueTimes: MAX_DUE_TIMES,
-    instanceId: "leader",
-    defaults: { maxRetries: 3, baseRetryDelaySeconds: 5, executionTimeoutSeconds: null },
-    newId: () => "",
-  });
+  const answer = planDecision(jobWith({ schedule }), NOW, optionsWith());
   assert(!answer.ok);
   assertEquals(answer.reason, "schedule-fault");
 });
@@ -254,130 +189,61 @@ Deno.test("ten days of every second are decided exactly, each pass within its bo
   assertEquals(last[1]?.nextDueAt, NOW + SECOND);
 });
 
-// ------------------------------------------------------------------------------------------------- properties
-
-interface Outage {
-  readonly job: Job;
-  readonly dues: readonly number[];
-  readonly now: number;
-  readonly maxDueTimes: number;
-}
-
-/** Jobs with a plain step as schedule, so that the due times can be counted without any cron. */
-function outages(): fc.Arbitrary<Outage> {
-  const step = fc.constantFrom(1, 5, 10, 30, 60, 300);
-  const offset = fc.integer({ min: -1800, max: 600 }).map((seconds) => NOW + seconds * SECOND);
-  const pause = fc.option(
-    fc.record({ since: offset, length: fc.option(fc.integer({ min: 0, max: 1800 }), { nil: null }) }),
-    { nil: null },
-  );
-  return fc.record({
-    step,
-    count: fc.integer({ min: 1, max: 200 }),
-    after: fc.integer({ min: 0, max: 90 * SECOND }),
-    pause,
-    startAt: fc.option(offset, { nil: null }),
-    endAt: fc.option(offset, { nil: null }),
-    isActive: fc.constantFrom(true, true, true, false),
-    misfirePolicy: fc.constantFrom<MisfirePolicy>("FireOnce", "Skip", "FireAll"),
-    misfireLimit: fc.integer({ min: 0, max: 60 }),
-    threshold: fc.option(fc.integer({ min: 0, max: 900 }), { nil: null }),
-    maxDueTimes: fc.integer({ min: 1, max: 50 }),
-  }).map((given) => {
-    const first = NOW - (given.count - 1) * given.step * SECOND;
-    const now = NOW + Math.min(given.after, given.step * SECOND - 1);
-    const dues = Array.from({ length: given.count }, (_, index) => first + index * given.step * SECOND);
-    const pause = given.pause === null ? null : {
-      reason: "maintenance",
-      by: "anna",
-      since: given.pause.since,
-      until: given.pause.length === null ? null : given.pause.since + given.pause.length * SECOND,
-    };
-    const job = jobWith({
-      schedule: every(given.step),
-      nextDueAt: first,
-      pause,
-      startAt: given.startAt,
-      endAt: given.endAt,
-      isActive: given.isActive,
-      misfirePolicy: given.misfirePolicy,
-      misfireLimit: given.misfireLimit,
-      misfireThresholdSeconds: given.threshold,
-    });
-    return { job, dues, now, maxDueTimes: given.maxDueTimes };
+Deno.test("catch-up runs are spaced, those decided before included; what fires normally is not held up", () => {
+  const job = jobWith({
+    schedule: every(60),
+    nextDueAt: NOW - 4 * MINUTE,
+    misfirePolicy: "FireAll",
+    catchUpSpacingSeconds: 10,
+    lastCatchUpAt: NOW - 4 * SECOND,
   });
-}
-
-/** What each due time should become, decided all at once and with the simplest means. */
-function expected({ job, dues, now }: Outage): readonly string[] {
-  const threshold = (job.misfireThresholdSeconds ?? 60) * SECOND;
-  const bars = dues.map((due) => {
-    if (due < (job.startAt ?? -Infinity) || due >= (job.endAt ?? Infinity)) return "outside-window";
-    if (!job.isActive) return "disabled";
-    const { pause } = job;
-    return pause !== null && pause.since <= due && due < (pause.until ?? Infinity) ? "paused" : null;
-  });
-  const open = dues.filter((_, index) => bars[index] === null);
-  const missed = open.filter((due) => now - due > threshold);
-  const caughtUp = job.misfirePolicy === "Skip"
-    ? []
-    : job.misfirePolicy === "FireOnce"
-    ? open.slice(-1).filter((due) => missed.includes(due))
-    : missed.slice(Math.max(0, missed.length - job.misfireLimit));
-  return dues.map((due, index) =>
-    bars[index] ?? (caughtUp.includes(due) ? "catch-up" : missed.includes(due) ? "missed" : "schedule")
-  );
-}
-
-/** What each due time became, over consecutive passes; fails when one is decided twice or not at all. */
-function decided(outage: Outage, nowAt: (pass: number) => number): readonly string[] {
-  const verdicts = new Map<number, string>();
-  const record = (due: number, verdict: string): void => {
-    assert(!verdicts.has(due), `${due} was decided twice`);
-    verdicts.set(due, verdict);
-  };
-  let job = outage.job;
-  for (let pass = 0; job.nextDueAt !== null && job.nextDueAt <= outage.now; pass++) {
-    const decision = decide(job, nowAt(pass), outage.maxDueTimes);
-    assertEquals(decision.expectedDueAt, job.nextDueAt);
-    for (const slot of decision.slots) record(slot.dueAt, slot.origin);
-    for (const range of decision.ranges) {
-      const inside = outage.dues.filter((due) => range.from <= due && due <= range.to);
-      assertEquals([inside[0], inside.at(-1), inside.length], [range.from, range.to, range.count]);
-      for (const due of inside) record(due, range.reason);
-    }
-    job = { ...job, nextDueAt: decision.nextDueAt };
-  }
-  return outage.dues.map((due) => verdicts.get(due) ?? "undecided");
-}
-
-Deno.test("I1: consecutive passes give each due time the one verdict that a single look would", () => {
-  fc.assert(
-    fc.property(outages(), (outage) => {
-      assertEquals(decided(outage, () => outage.now), expected(outage));
-    }),
-    { numRuns: 500 },
-  );
+  const decision = decide(job, NOW);
+  assertEquals(decision.slots.map(({ notBefore = null }) => notBefore === null ? null : notBefore - NOW), [
+    6 * SECOND,
+    16 * SECOND,
+    26 * SECOND,
+    null,
+    null,
+  ]);
+  assertEquals(decision.lastCatchUpAt, NOW + 26 * SECOND);
 });
 
-Deno.test("I1: while time goes on between passes, each due time still has exactly one verdict", () => {
-  fc.assert(
-    fc.property(outages(), fc.integer({ min: 0, max: 20 * SECOND }), (outage, pause) => {
-      // More due times come meanwhile; those known at the start are looked at.
-      const step = (outage.dues[1] ?? Infinity) - (outage.dues[0] ?? 0);
-      const passes = Math.ceil(outage.dues.length / outage.maxDueTimes);
-      const until = outage.now + passes * pause;
-      const later = [];
-      for (let due = (outage.dues.at(-1) ?? 0) + step; due <= until; due += step) later.push(due);
-      const whole = { ...outage, dues: [...outage.dues, ...later] };
-      const verdicts = decided(whole, (pass) => outage.now + pass * pause).slice(0, outage.dues.length);
-      assertEquals(verdicts.includes("undecided"), false);
-      const catchUps = verdicts.filter((verdict) => verdict === "catch-up").length;
-      if (outage.job.misfirePolicy === "FireOnce") assertLess(catchUps, 2);
-      if (outage.job.misfirePolicy === "Skip") assertEquals(catchUps, 0);
-    }),
-    { numRuns: 300 },
+Deno.test("the pace over all jobs puts catch-up runs of one job further apart", () => {
+  const job = jobWith({ nextDueAt: NOW - 4 * MINUTE, misfirePolicy: "FireAll" });
+  const answer = planDecision(job, NOW, optionsWith({ pace: (earliest) => earliest + 5 * SECOND }));
+  assert(answer.ok);
+  const starts = answer.decision.slots.flatMap(({ notBefore }) =>
+    notBefore === undefined ? [] : notBefore - NOW
   );
+  assertEquals(starts, [5 * SECOND, 11 * SECOND, 17 * SECOND]);
+});
+
+Deno.test("a due time that a person skips is left out alone, with who and why", () => {
+  const skippedDueTime = { dueAt: NOW - MINUTE, reason: "holiday", by: "anna", since: 0 };
+  const job = jobWith({ skippedDueTime, nextDueAt: NOW - 2 * MINUTE, misfireThresholdSeconds: 600 });
+  const decision = decide(job, NOW);
+  assertEquals(outline(decision), ["-2 schedule", "-1 skipped-once by anna", "0 schedule"]);
+  assertEquals([decision.ranges[0]?.note, decision.skippedDueAt], ["holiday", NOW - MINUTE]);
+});
+
+Deno.test("FireOnce: a skipped due time does not stand for the outage", () => {
+  const skippedDueTime = { dueAt: NOW - 5 * MINUTE, reason: "holiday", by: "anna", since: 0 };
+  const job = jobWith({ skippedDueTime, schedule: every(300), nextDueAt: NOW - 10 * MINUTE, endAt: NOW });
+  assertEquals(outline(decide(job, NOW)), ["-10 catch-up", "-5 skipped-once by anna", "0 outside-window"]);
+  assertEquals(outline(decide(job, NOW, 1)), ["-10 catch-up"]);
+});
+
+Deno.test("a pass plans no more runs than the run limit leaves, and goes on where it stopped", () => {
+  const job = jobWith({
+    nextDueAt: NOW - 4 * MINUTE,
+    misfireThresholdSeconds: 600,
+    runLimit: 5,
+    runCount: 3,
+  });
+  const decision = decide(job, NOW);
+  assertEquals([outline(decision), decision.nextDueAt], [["-4 schedule", "-3 schedule"], NOW - 2 * MINUTE]);
+  const ended = decide({ ...job, runCount: 5 }, NOW);
+  assertEquals([outline(ended), ended.nextDueAt], [[], null]);
 });
 
 Deno.test("a misfire limit beyond the largest counts as the largest", () => {

@@ -1,6 +1,7 @@
 /** The steps of an occurrence through its states. Creation, attempts and end tell all of them: none is stored. */
 import {
   type Attempt,
+  type AttemptOutcome,
   isFinal,
   type Occurrence,
   type OccurrenceStatus,
@@ -14,7 +15,7 @@ export interface PastAttempt {
   readonly reason: string | null;
 }
 
-const OUTCOMES: Readonly<Partial<Record<OccurrenceStatus, string>>> = {
+const OUTCOMES: Readonly<Partial<Record<OccurrenceStatus, AttemptOutcome>>> = {
   Completed: "completed",
   Failed: "failed",
   Cancelled: "cancelled",

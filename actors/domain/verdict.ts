@@ -4,7 +4,14 @@
  */
 
 /** Why due times inside a range made no occurrence. */
-export const RANGE_REASONS = ["paused", "disabled", "missed", "outside-window"] as const;
+export const RANGE_REASONS = [
+  "paused",
+  "disabled",
+  "missed",
+  "outside-window",
+  "skipped-once",
+  "auto-disabled",
+] as const;
 export type RangeReason = (typeof RANGE_REASONS)[number];
 
 /** Due times of one job version that were decided alike, extended in place. */
@@ -18,8 +25,10 @@ export interface VerdictRange {
   /** How many due times are inside. */
   readonly count: number;
   readonly reason: RangeReason;
-  /** Who is behind it: the person who paused, or the instance that found them missed. */
+  /** Who is behind it: the person who paused or skipped, or the instance that found them missed. */
   readonly by: string;
+  /** What that person said, or null. */
+  readonly note: string | null;
   /** When the range was last extended. */
   readonly decidedAt: number;
 }

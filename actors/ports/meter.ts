@@ -7,8 +7,18 @@ export type CounterName =
   | "reports_recorded_total"
   | "reports_stale_total"
   | "attempts_lost_total"
+  | "failed_occurrences_total"
+  | "bulk_items_begun_total"
+  /** By `change`: disabled, probeFailed, enabled. */
+  | "jobs_auto_disabled_total"
   | "leader_refused_writes_total"
-  | "log_lines_dropped_total";
+  | "log_lines_dropped_total"
+  | "watchdog_missing_due_times_total"
+  | "watchdog_alerts_total"
+  | "reports_held_back_total"
+  | "outbox_write_failures_total"
+  | "retention_removed_total"
+  | "http_requests_total";
 
 export type HistogramName =
   /** Due time to start of user code, seconds. */
@@ -16,7 +26,15 @@ export type HistogramName =
   /** Run time of an attempt, seconds. */
   | "attempt_duration_seconds"
   /** One transaction of the leader or the tracker, seconds. */
-  | "store_batch_seconds";
+  | "store_batch_seconds"
+  /** One sync of the embedded store to the disk, seconds. */
+  | "store_sync_seconds"
+  /** One statement of this process on PostgreSQL, seconds. */
+  | "postgres_statement_seconds"
+  /** One call of this process to Redis, seconds. */
+  | "redis_call_seconds"
+  /** How late a timer came, seconds. */
+  | "event_loop_delay_seconds";
 
 export interface Meter {
   /** `labels` come from a bounded set: job type, status, verdict. */

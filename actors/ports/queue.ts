@@ -2,7 +2,8 @@
  * Carries job messages to workers, and reports and log lines back. Holds nothing that cannot be published again
  * from the store.
  */
-import type { JobMessage, LogLine, Report } from "../domain/message.ts";
+import type { JobMessage, LogLine, Report, SignalNotice } from "../domain/message.ts";
+import type { RunningAttempt } from "./presence.ts";
 
 /** accepted: it will be delivered. unroutable: no worker offers the type (in the pool). full: try again later. */
 export type PublishAnswer = "accepted" | "unroutable" | "full";
@@ -55,16 +56,34 @@ export interface Queue {
 
 /** Reports and log lines on their way to the tracker, each acknowledged after its effect is committed. */
 export interface ReportQueue {
-  /** Settles when the reports are safe (confirmed); only then may the job message be acknowledged. */
+  /**
+   * Settles when the reports are safe: confirmed, or held back on this worker's disk, from where they are sent for as
+   * long as it takes. Only then may the job message be acknowledged.
+   */
   sendReports(reports: readonly Report[]): Promise<void>;
+  /** What waits on this worker's disk. */
+  heldBack(): HeldBack;
   sendLines(lines: readonly LogLine[]): Promise<void>;
   sendProgress(progress: ProgressReport): void;
+  /** A hint as well: the attempt's report says it again. */
+  sendSignal(signal: SignalNotice): void;
   /** The handler's promise settles when the effects are committed; a rejection brings the same items again. */
   receive(handlers: {
     readonly reports: (reports: readonly Report[]) => Promise<void>;
     readonly lines: (lines: readonly LogLine[]) => Promise<void>;
     readonly progress: (progress: readonly ProgressReport[]) => Promise<void>;
+    readonly signals: (signals: readonly SignalNotice[]) => Promise<void>;
   }): Promise<{ stop(): Promise<void> }>;
+}
+
+export interface HeldBack {
+  /** Reports. */
+  readonly count: number;
+  /**
+   * Attempts whose leases must be kept until their reports have gone: those that came to their end. One that was
+   * handed back is to run again, and the end of its lease brings that, too.
+   */
+  readonly ended: readonly RunningAttempt[];
 }
 
 export interface ProgressReport {

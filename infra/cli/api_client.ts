@@ -9,6 +9,8 @@ export interface ApiClientOptions {
   /** e.g. `http://127.0.0.1:5000`. */
   readonly url: string;
   readonly token: string | null;
+  /** Who is behind it, as the server keeps it; null when nobody says. */
+  readonly user: string | null;
   /** Milliseconds for one request, answer included. */
   readonly deadlineMs: number;
   readonly fetch: typeof fetch;
@@ -36,7 +38,7 @@ export interface ApiClient {
 }
 
 /** A client of one server. Never follows redirects: the token is for the server that was named. */
-export function createApiClient({ url, token, deadlineMs, fetch }: ApiClientOptions): ApiClient {
+export function createApiClient({ url, token, user, deadlineMs, fetch }: ApiClientOptions): ApiClient {
   return {
     async send(method, path, { query = {}, body, headers = {} } = {}) {
       const target = new URL(`${url.replace(/\/+$/, "")}/api/v1/${path}`);
@@ -46,7 +48,10 @@ export function createApiClient({ url, token, deadlineMs, fetch }: ApiClientOpti
       const sent = headersOf({
         accept: "application/json",
         ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+        ...(user === null || method === "GET" ? {} : { "x-milvaion-user": encodeURIComponent(user) }),
         ...(body === undefined ? {} : { "content-type": "application/json" }),
+        // The command before this one may have written through another instance.
+        "milvaion-position": "latest",
         ...headers,
       });
       let response: Response;

@@ -1,4 +1,4 @@
-/** `milvaion workers list` and `milvaion leadership`: who works, and who leads. */
+/** `milvaion workers list`, `leadership` and `alerts list`: who works, who leads, and what is wrong. */
 import type { JsonObject } from "./api_client.ts";
 import { shownList, shownRecord, type Verb } from "./verb.ts";
 
@@ -17,6 +17,7 @@ export const FLEET_VERBS: readonly Verb[] = [
         HOST: (worker) => worker["hostName"],
         VERSION: (worker) => worker["version"],
         BUSY: (worker) => `${worker["lanesBusy"]}/${worker["maxParallelJobs"]}`,
+        "HELD BACK": (worker) => worker["reportsHeldBack"],
         SEEN: (worker) => worker["lastSeenAt"],
         "JOB TYPES": typesOf,
       });
@@ -30,6 +31,22 @@ export const FLEET_VERBS: readonly Verb[] = [
     example: "milvaion leadership",
     async perform({ client }) {
       return shownRecord((await client.send("GET", "leadership")).body);
+    },
+  },
+  {
+    name: "alerts list",
+    about: "List what the watchdogs found: open alerts, then those that ended last",
+    positionals: [],
+    options: [],
+    example: "milvaion alerts list",
+    async perform({ client }) {
+      return shownList((await client.send("GET", "alerts")).body, {
+        KIND: (alert) => alert["kind"],
+        SEVERITY: (alert) => alert["severity"],
+        RAISED: (alert) => alert["raisedAt"],
+        ENDED: (alert) => alert["endedAt"],
+        SENTENCE: (alert) => alert["sentence"],
+      });
     },
   },
 ];

@@ -26,6 +26,73 @@ export const JOB_OPTIONS: readonly Option[] = [
   },
   { name: "timeout", kind: "number", value: "SECONDS", about: "executionTimeoutSeconds" },
   { name: "max-retries", kind: "number", value: "N", about: "maxRetries" },
+  {
+    name: "retry-delay",
+    kind: "number",
+    value: "SECONDS",
+    about: "baseRetryDelaySeconds: the first back-off",
+  },
+  {
+    name: "max-retry-delay",
+    kind: "number",
+    value: "SECONDS",
+    about: "maxRetryDelaySeconds: the longest back-off",
+  },
+  {
+    name: "retry-budget",
+    kind: "number",
+    value: "SECONDS",
+    about: "retryBudgetSeconds: no retry later than this after the first start",
+  },
+  {
+    name: "retry-on",
+    kind: "list",
+    value: "ERROR",
+    about: "retryRules: retry errors of this class (* fits any text); may be repeated, see --fail-on",
+  },
+  {
+    name: "fail-on",
+    kind: "list",
+    value: "ERROR",
+    about: "retryRules: never retry this class; stands before --retry-on. Rules with limits: --file",
+  },
+  {
+    name: "misfire",
+    kind: "text",
+    value: "POLICY",
+    choices: ["FireOnce", "Skip", "FireAll"],
+    about: "misfirePolicy, of missed due times: FireOnce, Skip or FireAll",
+  },
+  { name: "misfire-limit", kind: "number", value: "N", about: "misfireLimit: how many FireAll runs" },
+  {
+    name: "run-limit",
+    kind: "number",
+    value: "N",
+    about: "runLimit: the schedule ends after N due times that ran",
+  },
+  { name: "start-at", kind: "text", value: "MOMENT", about: "startAt: no due time before" },
+  { name: "end-at", kind: "text", value: "MOMENT", about: "endAt: no due time at or after" },
+  {
+    name: "auto-disable",
+    kind: "text",
+    value: "WORD",
+    choices: ["on", "off"],
+    about: "autoDisable.isEnabled, when it keeps failing: on or off",
+  },
+  {
+    name: "auto-disable-after",
+    kind: "number",
+    value: "N",
+    about: "autoDisable.failures: so many in a row disable it",
+  },
+  {
+    name: "keep-completed",
+    kind: "number",
+    value: "DAYS",
+    about: "retention.completedDays: Completed and Skipped runs",
+  },
+  { name: "keep-failed", kind: "number", value: "DAYS", about: "retention.failedDays: all others" },
+  { name: "keep-last", kind: "number", value: "N", about: "retention.keepLast: the newest, however old" },
   { name: "allow-unknown-type", kind: "flag", about: "Accept a job type that no worker offers yet" },
 ];
 
@@ -39,7 +106,24 @@ const TEXT_FIELDS = {
   description: "description",
   workerId: "worker-id",
   concurrentExecutionPolicy: "policy",
+  misfirePolicy: "misfire",
+  startAt: "start-at",
+  endAt: "end-at",
 } as const;
+
+/** Field of the definition ← option that gives it as a number. */
+const NUMBER_FIELDS = {
+  executionTimeoutSeconds: "timeout",
+  maxRetries: "max-retries",
+  baseRetryDelaySeconds: "retry-delay",
+  maxRetryDelaySeconds: "max-retry-delay",
+  retryBudgetSeconds: "retry-budget",
+  misfireLimit: "misfire-limit",
+  runLimit: "run-limit",
+} as const;
+
+/** Fields that are objects of their own: flags change what they name in them, the rest stays. */
+const PARTIAL_FIELDS = ["autoDisable", "retention"];
 
 const SCHEDULE_FIELDS = ["cronExpression", "executeAt", "triggerOnly"];
 
@@ -65,6 +149,13 @@ const DEFINITION_FIELDS = [
   "executionTimeoutSeconds",
   "maxRetries",
   "baseRetryDelaySeconds",
+  "maxRetryDelaySeconds",
+  "retryBudgetSeconds",
+  "retryRules",
+  "autoDisable",
+  "catchUpSpacingSeconds",
+  "runLimit",
+  "retention",
   "startAt",
   "endAt",
 ];
@@ -116,11 +207,33 @@ function fieldsOf(given: Given): Record<string, unknown> {
   }
   if (given.flag("trigger-only")) fields["triggerOnly"] = true;
   if (given.has("tag")) fields["tags"] = given.list("tag");
-  if (given.has("timeout")) fields["executionTimeoutSeconds"] = given.number("timeout");
-  if (given.has("max-retries")) fields["maxRetries"] = given.number("max-retries");
+  for (const [field, option] of Object.entries(NUMBER_FIELDS)) {
+    if (given.has(option)) fields[field] = given.number(option);
+  }
+  const rules = [
+    ...given.list("fail-on").map((error) => ({ error, action: "fail" })),
+    ...given.list("retry-on").map((error) => ({ error, action: "retry" })),
+  ];
+  if (rules.length > 0) fields["retryRules"] = rules;
+  const autoDisable = {
+    ...(given.has("auto-disable") ? { isEnabled: given.text("auto-disable") === "on" } : {}),
+    ...numbers(given, { failures: "auto-disable-after" }),
+  };
+  if (Object.keys(autoDisable).length > 0) fields["autoDisable"] = autoDisable;
+  const retention = numbers(given, {
+    completedDays: "keep-completed",
+    failedDays: "keep-failed",
+    keepLast: "keep-last",
+  });
+  if (Object.keys(retention).length > 0) fields["retention"] = retention;
   const data = given.text("data");
   if (data !== null) fields["jobData"] = parseJson(data, "--data");
   return fields;
+}
+
+function numbers(given: Given, options: Readonly<Record<string, string>>): Record<string, number | null> {
+  const had = Object.entries(options).filter(([, option]) => given.has(option));
+  return Object.fromEntries(had.map(([field, option]) => [field, given.number(option)]));
 }
 
 /** A new schedule takes the place of the one that was there. */
@@ -129,5 +242,11 @@ function withFields(definition: JsonObject, fields: JsonObject): JsonObject {
   const kept = Object.entries(definition).filter(([name]) =>
     !changesSchedule || !SCHEDULE_FIELDS.includes(name)
   );
-  return { ...Object.fromEntries(kept), ...fields };
+  const parts = PARTIAL_FIELDS.filter((name) => isObject(definition[name]) && isObject(fields[name]));
+  const whole = parts.map((name) => [name, { ...definition[name] as object, ...fields[name] as object }]);
+  return { ...Object.fromEntries(kept), ...fields, ...Object.fromEntries(whole) };
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
 }

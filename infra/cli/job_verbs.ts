@@ -2,6 +2,7 @@
 import type { JsonObject } from "./api_client.ts";
 import { CommandFailure, EXIT } from "./exit_code.ts";
 import { changedDefinition, JOB_OPTIONS, parseJson, readDefinition } from "./job_input.ts";
+import { shownExplanation } from "./explanation.ts";
 import type { Option } from "./option.ts";
 import { cell } from "./table.ts";
 import { listQuery, PAGE_OPTIONS, segment, shownDeed, shownList, shownRecord, type Verb } from "./verb.ts";
@@ -32,6 +33,13 @@ export const JOB_VERBS: readonly Verb[] = [
         choices: ["true", "false"],
         about: "Paused ones: true or false",
       },
+      {
+        name: "auto-disabled",
+        kind: "text",
+        value: "WORD",
+        choices: ["true", "false"],
+        about: "Disabled because they kept failing: true or false",
+      },
       ...PAGE_OPTIONS,
     ],
     example: "milvaion jobs list --type SampleJob",
@@ -42,6 +50,7 @@ export const JOB_VERBS: readonly Verb[] = [
         tag: "tag",
         active: "isActive",
         paused: "isPaused",
+        "auto-disabled": "isAutoDisabled",
       };
       const { body } = await client.send("GET", "jobs", { query: listQuery(given, filters) });
       return shownList(body, {
@@ -50,7 +59,7 @@ export const JOB_VERBS: readonly Verb[] = [
         TYPE: (job) => job["jobType"],
         SCHEDULE: scheduleOf,
         NEXT: (job) => job["nextDueAt"],
-        STATE: (job) => job["isActive"] === false ? "disabled" : isGiven(job["pause"]) ? "paused" : "active",
+        STATE: stateOf,
       });
     },
   },
@@ -158,6 +167,49 @@ export const JOB_VERBS: readonly Verb[] = [
     },
   },
   {
+    name: "jobs skip-next",
+    about: "Leave out just the next due time of a job; once more changes nothing",
+    positionals: ["id"],
+    options: [REASON],
+    example: `milvaion jobs skip-next 019aaf3e-… --reason "the bank is closed"`,
+    async perform({ client, given }) {
+      const path = `jobs/${segment(given.argument("id"))}/skip-next`;
+      const body = JSON.stringify(reasonOf(given.text("reason")));
+      const answer = (await client.send("POST", path, { body })).body;
+      const then = isGiven(answer["thenDueAt"])
+        ? `the next one is ${cell(answer["thenDueAt"])}`
+        : "it has none after";
+      return shownDeed(answer, `${cell(answer["dueAt"])} is left out; ${then}.`);
+    },
+  },
+  {
+    name: "jobs unskip",
+    about: "Let the due time run that skip-next has left out",
+    positionals: ["id"],
+    options: [],
+    example: "milvaion jobs unskip 019aaf3e-…",
+    async perform({ client, given }) {
+      const answer = (await client.send("DELETE", `jobs/${segment(given.argument("id"))}/skip-next`)).body;
+      const sentence = isGiven(answer["dueAt"])
+        ? `${cell(answer["dueAt"])} runs after all.`
+        : "The job has left out none.";
+      return shownDeed(answer, sentence);
+    },
+  },
+  {
+    name: "jobs enable",
+    about: "Enable a job that was disabled because it kept failing; what was due meanwhile does not run",
+    positionals: ["id"],
+    options: [REASON],
+    example: `milvaion jobs enable 019aaf3e-… --reason "the mail server is back"`,
+    async perform({ client, given }) {
+      const path = `jobs/${segment(given.argument("id"))}/enable`;
+      const body = JSON.stringify(reasonOf(given.text("reason")));
+      const answer = (await client.send("POST", path, { body })).body;
+      return shownDeed(answer, `Job ${answer["id"]} is enabled; next due ${cell(answer["nextDueAt"])}.`);
+    },
+  },
+  {
     name: "jobs trigger",
     about: "Run a job now",
     positionals: ["id"],
@@ -231,13 +283,15 @@ export const JOB_VERBS: readonly Verb[] = [
   },
   {
     name: "jobs explain",
-    about: "Say why a due time did or did not run",
-    positionals: ["id", "moment"],
-    options: [],
-    example: "milvaion jobs explain 019aaf3e-… 2026-11-24T10:00:05.000Z",
+    about: "Say why a job does or does not run: now, or at a due time that was or comes",
+    positionals: ["id"],
+    options: [
+      { name: "at", kind: "text", value: "MOMENT", about: "A due time, past or coming; now when absent" },
+    ],
+    example: "milvaion jobs explain 019aaf3e-… --at 2026-11-24T10:00:05.000Z",
     async perform({ client, given }) {
       const path = `jobs/${segment(given.argument("id"))}/explain`;
-      return shownRecord((await client.send("GET", path, { query: { at: given.argument("moment") } })).body);
+      return shownExplanation((await client.send("GET", path, { query: { at: given.text("at") } })).body);
     },
   },
 ];
@@ -257,4 +311,13 @@ function scheduleOf(job: JsonObject): string {
 
 function isGiven(value: unknown): boolean {
   return value !== null && value !== undefined;
+}
+
+function stateOf(job: Record<string, unknown>): string {
+  const { autoDisabled } = job;
+  if (job["isActive"] === false) return "disabled";
+  if (isGiven(autoDisabled) && !isGiven((autoDisabled as Record<string, unknown>)["until"])) {
+    return "auto-disabled";
+  }
+  return isGiven(job["pause"]) ? "paused" : "active";
 }

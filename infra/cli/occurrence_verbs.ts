@@ -1,4 +1,6 @@
 /** `milvaion occurrences …` */
+import { shownExplanation } from "./explanation.ts";
+import { askBulk, BULK_OPTIONS, bulkBody } from "./bulk_verbs.ts";
 import { listQuery, PAGE_OPTIONS, segment, shownDeed, shownList, shownRecord, type Verb } from "./verb.ts";
 
 /** Verbs on occurrences. */
@@ -47,14 +49,30 @@ export const OCCURRENCE_VERBS: readonly Verb[] = [
     },
   },
   {
+    name: "occurrences explain",
+    about: "Say why an occurrence is not running yet, or why it ended as it did",
+    positionals: ["id"],
+    options: [],
+    example: "milvaion occurrences explain 019aaf3e-…",
+    async perform({ client, given }) {
+      const path = `occurrences/${segment(given.argument("id"))}/explain`;
+      return shownExplanation((await client.send("GET", path)).body);
+    },
+  },
+  {
     name: "occurrences logs",
     about: "Show the log lines of an occurrence, oldest first",
     positionals: ["id"],
-    options: PAGE_OPTIONS,
-    example: "milvaion occurrences logs 019aaf3e-…",
+    options: [
+      { name: "attempt", kind: "text", value: "NUMBER", about: "Only of the attempt with this number" },
+      { name: "token", kind: "text", value: "TOKEN", about: "Only of the attempt with this token" },
+      ...PAGE_OPTIONS,
+    ],
+    example: "milvaion occurrences logs 019aaf3e-… --attempt 2",
     async perform({ client, given }) {
       const path = `occurrences/${segment(given.argument("id"))}/logs`;
-      const { body } = await client.send("GET", path, { query: listQuery(given) });
+      const query = listQuery(given, { attempt: "attempt", token: "fencingToken" });
+      const { body } = await client.send("GET", path, { query });
       return shownList(body, {
         AT: (line) => line["at"],
         LEVEL: (line) => line["level"],
@@ -79,6 +97,37 @@ export const OCCURRENCE_VERBS: readonly Verb[] = [
         answer,
         isAsked ? `Occurrence ${id} is asked to stop.` : `Occurrence ${id} is cancelled.`,
       );
+    },
+  },
+  {
+    name: "occurrences cancel-many",
+    about: "Cancel many as a bulk action: a selection, or all queued and running ones that match",
+    positionals: [],
+    options: [
+      { name: "job", kind: "text", value: "ID", about: "Of this job" },
+      { name: "type", kind: "text", value: "JOBTYPE", about: "Of jobs of this type" },
+      {
+        name: "status",
+        kind: "text",
+        value: "STATUS",
+        about: "Queued, Running, Unknown; several with commas (all of them)",
+      },
+      { name: "from", kind: "text", value: "MOMENT", about: "Due at or after" },
+      { name: "to", kind: "text", value: "MOMENT", about: "Due before" },
+      ...BULK_OPTIONS,
+    ],
+    example: "milvaion occurrences cancel-many --type SendEmailJob --status Queued --dry-run",
+    perform(call) {
+      const filters = { job: "jobId", type: "jobType", from: "from", to: "to" };
+      return askBulk(call, "occurrences/cancel", {
+        body: bulkBody(call.given, filters, { status: "statuses" }),
+        columns: {
+          ID: (occurrence) => occurrence["id"],
+          TYPE: (occurrence) => occurrence["jobType"],
+          STATUS: (occurrence) => occurrence["status"],
+          DUE: (occurrence) => occurrence["scheduledFor"],
+        },
+      });
     },
   },
 ];

@@ -1,6 +1,6 @@
 /** Carries out one verb: connects, asks, prints, and says how it ended. */
 import { printable } from "../log.ts";
-import { createApiClient } from "./api_client.ts";
+import { type ApiClient, createApiClient } from "./api_client.ts";
 import { CommandFailure, EXIT, type ExitCode } from "./exit_code.ts";
 import type { Given } from "./option.ts";
 import { readTextSource, type StandardInput } from "./text_source.ts";
@@ -27,9 +27,7 @@ export interface VerbWorld {
 export async function runVerb(verb: Verb, given: Given, world: VerbWorld): Promise<ExitCode> {
   const isJson = given.text("output") === "json";
   try {
-    const url = addressOf(given, world.env);
-    const token = given.text("token") ?? await tokenOf(world);
-    const client = createApiClient({ url, token, deadlineMs: DEADLINE_MS, fetch: world.fetch });
+    const client = await connect(given, world);
     const readText = (path: string): Promise<string> => readTextSource(path, world.standardInput);
     const shown = await verb.perform({ client, given, readText });
     if (isJson) world.writeOut(JSON.stringify(shown.json, null, 2) + "\n");
@@ -48,6 +46,18 @@ export async function runVerb(verb: Verb, given: Given, world: VerbWorld): Promi
   }
 }
 
+/** The client that --url and --token, or the environment, name. Throws CommandFailure. */
+export async function connect(
+  given: Given,
+  world: Pick<VerbWorld, "env" | "fetch" | "readTextFile">,
+  usualUrl: string = DEFAULT_URL,
+): Promise<ApiClient> {
+  const url = addressOf(given, world.env, usualUrl);
+  const token = given.text("token") ?? await tokenOf(world);
+  const user = given.text("by") ?? (world.env["USER"] || world.env["LOGNAME"] || null);
+  return createApiClient({ url, token, user, deadlineMs: DEADLINE_MS, fetch: world.fetch });
+}
+
 /** A failure for people: one line, a line for each detail, and a hint. */
 export function failureText(failure: CommandFailure, colors: boolean): string {
   const label = colors ? "\x1b[31merror\x1b[0m" : "error";
@@ -64,8 +74,8 @@ function failureJson({ exitCode, message, hint, details }: CommandFailure): stri
   return JSON.stringify({ error: { exitCode, message, hint, details } }) + "\n";
 }
 
-function addressOf(given: Given, env: VerbWorld["env"]): string {
-  const text = given.text("url") ?? (env["MILVAION_URL"] || DEFAULT_URL);
+function addressOf(given: Given, env: VerbWorld["env"], usualUrl: string): string {
+  const text = given.text("url") ?? (env["MILVAION_URL"] || usualUrl);
   const url = URL.parse(text);
   if (
     url === null || !["http:", "https:"].includes(url.protocol) || url.username !== "" || url.password !== ""
@@ -80,7 +90,9 @@ function addressOf(given: Given, env: VerbWorld["env"]): string {
   return url.origin + url.pathname.replace(/\/+$/, "");
 }
 
-async function tokenOf({ env, readTextFile }: VerbWorld): Promise<string | null> {
+async function tokenOf(
+  { env, readTextFile }: Pick<VerbWorld, "env" | "readTextFile">,
+): Promise<string | null> {
   if (env["MILVAION_API_TOKEN"]) return env["MILVAION_API_TOKEN"];
   const path = env["MILVAION_API_TOKEN_FILE"];
   if (!path) return null;

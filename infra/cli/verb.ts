@@ -51,6 +51,12 @@ export const CONNECTION_OPTIONS: readonly Option[] = [
     about: "Better in MILVAION_API_TOKEN, or in the file that MILVAION_API_TOKEN_FILE names",
   },
   {
+    name: "by",
+    kind: "text",
+    value: "NAME",
+    about: "Who is behind it, kept and shown; who is logged in when absent (USER, LOGNAME)",
+  },
+  {
     name: "output",
     short: "o",
     kind: "text",

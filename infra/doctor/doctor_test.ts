@@ -7,11 +7,14 @@ import { systemClock, systemRandom } from "../clock.ts";
 import { openEmbeddedStore } from "../embedded/store.ts";
 import { examine, ok } from "./check.ts";
 import { type CheckResult, type DoctorOptions, formatDoctor, hasFailed, runDoctor } from "./doctor.ts";
+import { passingFileSystem } from "./outbox.ts";
 import { connections } from "./postgres.ts";
+import { connections as brokerConnections } from "./rabbitmq.ts";
 import { encryption, judgeSkew, serverAddress, skewOf } from "./server_address.ts";
 
 const NOTHING: DoctorOptions = {
   dataDir: null,
+  outboxDir: null,
   api: null,
   postgres: null,
   redis: null,
@@ -66,12 +69,33 @@ Deno.test("doctor measures a clock from the middle of the time that the answer t
   assertEquals(skew, 3000);
 });
 
-Deno.test("doctor wants two connections to PostgreSQL for each worker", () => {
-  const facts = { most: 100, reserved: 3, used: 10 };
-  assertEquals(connections(facts, 48).state, "ok");
-  assertEquals(connections(facts, 49).state, "warning");
-  assertEquals(connections(facts, null).state, "ok");
-  assertEquals(connections({ ...facts, used: 90 }, 1).state, "warning");
+Deno.test("doctor adds up what workers and API instances may want, and warns before PostgreSQL runs out", () => {
+  const facts = { most: 100, reserved: 3, used: 10, apis: 2 };
+  const stateOf = (workers: number | null, change: Partial<typeof facts> = {}) =>
+    connections({ ...facts, ...change }, { workers, apiConnections: 10 });
+  assertEquals(
+    stateOf(28).message,
+    "10 of 100 connections are in use; 28 workers × 2 + 2 API instances × 10 = 76, of 97 to be had.",
+  );
+  assertEquals(stateOf(28).state, "ok");
+  assertEquals(stateOf(29).state, "warning");
+  assert(stateOf(29).message.endsWith("= 78, of 97 to be had: more than four fifths."));
+  const many = stateOf(50);
+  assert(many.message.endsWith("50 workers × 2 + 2 API instances × 10 = 120, of 97 to be had: too few."));
+  assert(many.nextStep?.includes("max_connections = 153"), many.nextStep ?? "");
+  assertEquals(stateOf(50, { most: 153 }).state, "ok");
+  assertEquals(stateOf(null).state, "ok");
+  assertEquals(stateOf(null, { used: 90 }).state, "warning");
+});
+
+Deno.test("doctor adds up the connections to RabbitMQ, and warns of more than brokers usually allow", () => {
+  assert(brokerConnections(50).message.endsWith("50 workers × 2 = 100, and 2 for each API instance."));
+  assertEquals([50, null, 26_214, 26_215].map((workers) => brokerConnections(workers).state), [
+    "unknown",
+    "unknown",
+    "unknown",
+    "warning",
+  ]);
 });
 
 Deno.test("doctor gives up what does not answer, and says of a check that threw that it does not know", async () => {
@@ -181,4 +205,37 @@ Deno.test("doctor prints a table with next steps, or JSON, and fails when anythi
   assert(formatDoctor(results, "table", true).includes("\u001b[31mfailed\u001b[0m"));
   assertEquals(JSON.parse(formatDoctor(results, "json", true)), { isWell: false, checks: results });
   assertEquals([hasFailed(results), hasFailed(results.slice(0, 1))], [true, false]);
+});
+
+Deno.test("doctor looks at a worker's outbox: where it may be made, and files that wait for a worker", async () => {
+  await inFolder(async (folder) => {
+    const look = () => runDoctor({ ...NOTHING, outboxDir: `${folder}/outbox` });
+    const before = await look();
+    assertEquals(find(before, "Outbox", "writable").state, "ok");
+    assertEquals(find(before, "Outbox", "orphans").state, "ok");
+    assertEquals([...Deno.readDirSync(folder)], [], "nothing was created");
+
+    Deno.mkdirSync(`${folder}/outbox`);
+    for (const name of ["left.db", "left.lock", "held.db", "held.lock"]) {
+      Deno.writeTextFileSync(`${folder}/outbox/${name}`, "");
+    }
+    using held = Deno.openSync(`${folder}/outbox/held.lock`, { read: true, write: true });
+    held.lockSync(true);
+    const { state, message } = find(await look(), "Outbox", "orphans");
+    assertEquals([state, message], ["warning", "One file waits for a worker to adopt it."]);
+  });
+});
+
+Deno.test("doctor warns of an outbox that cannot be written, and fails nothing for it", async () => {
+  await inFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/file`, "");
+    const results = await runDoctor({ ...NOTHING, outboxDir: `${folder}/file/outbox` });
+    assertEquals(find(results, "Outbox", "writable").state, "warning");
+    assertEquals(hasFailed(results), false);
+  });
+});
+
+Deno.test("doctor knows the file systems that end with a container or a machine", () => {
+  const words = [0x01021994, 0x794c7630, 0xef53].map(passingFileSystem);
+  assertEquals(words, ["in memory (tmpfs)", "in the container's own layer (overlayfs)", null]);
 });

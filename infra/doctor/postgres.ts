@@ -2,6 +2,7 @@
 import postgres from "postgres";
 import { readFileSync } from "node:fs";
 import type { Clock } from "../../actors/ports/clock.ts";
+import { API_APPLICATION, CONNECTIONS_A_WORKER } from "../postgres/application_name.ts";
 import { MIGRATIONS } from "../postgres/schema.ts";
 import {
   CHECK_MS,
@@ -13,6 +14,7 @@ import {
   unknown,
   warning,
 } from "./check.ts";
+import { postgresDisk } from "./disk.ts";
 import { encryption, judgeSkew, type ServerAddress, serverAddress, skewOf } from "./server_address.ts";
 
 export interface PostgresProbe {
@@ -23,24 +25,26 @@ export interface PostgresProbe {
 
 export interface PostgresQuestions {
   readonly url: string;
+  /** Most connections of one API instance: `MilvaionConfig.Postgres.MaxConnections`. */
+  readonly apiConnections: number;
   readonly clock: Clock;
   /** Worker processes, as far as known; asked once. */
   readonly workers: () => Promise<number | null>;
+  /** Whether its disk is looked at as well. */
+  readonly hasDiskCheck?: boolean;
 }
 
 /** PostgreSQL 15, as `server_version_num` writes it. */
 const OLDEST = 150_000;
-/** The scaling guide's "workers × 2". */
-const CONNECTIONS_A_WORKER = 2;
 const CROWDED = 0.8;
 
 export function postgresExamination(questions: PostgresQuestions): Examination<PostgresProbe> {
-  const { url, clock, workers } = questions;
+  const { url, apiConnections, clock, workers } = questions;
   const address = serverAddress(url, 5432);
   return {
     subject: "PostgreSQL",
     reach: () => reachPostgres(url),
-    explain: (error) => explainFailure(error, address),
+    explain: (error) => explainPostgresFailure(error, address, "DATABASE_URL"),
     checks: [
       { name: "reachable", look: () => ok(`${address.place} answers.`) },
       { name: "version", look: version },
@@ -49,8 +53,10 @@ export function postgresExamination(questions: PostgresQuestions): Examination<P
       { name: "clock", look: (probe) => skew(probe, clock) },
       {
         name: "connections",
-        look: async (probe) => connections(await readConnections(probe), await workers()),
+        look: async (probe) =>
+          connections(await readConnections(probe), { workers: await workers(), apiConnections }),
       },
+      ...(questions.hasDiskCheck === true ? [{ name: "disk", look: postgresDisk }] : []),
       { name: "encryption", look: (probe) => encrypted(probe, address) },
     ],
     leave: (probe) => probe.end(),
@@ -100,18 +106,23 @@ function withRootCertificate(url: string) {
   return { address: parsed.href, ssl: { ca: readFileSync(path, "utf8"), rejectUnauthorized: true } };
 }
 
-function explainFailure(error: Error & { readonly code?: unknown }, { place }: ServerAddress): Finding {
+/** `variable`: where the address comes from. */
+export function explainPostgresFailure(
+  error: Error & { readonly code?: unknown },
+  { place }: ServerAddress,
+  variable: string,
+): Finding {
   switch (error.code) {
     case "28P01":
     case "28000":
       return failed(
         `${place} refuses the user: ${error.message}.`,
-        "Check user and password of DATABASE_URL.",
+        `Check user and password of ${variable}.`,
       );
     case "3D000":
       return failed(
         `${place} has no such database: ${error.message}.`,
-        "Create it (`createdb`), or name another in DATABASE_URL.",
+        `Create it (\`createdb\`), or name another in ${variable}.`,
       );
     case "53300":
       return failed(
@@ -121,7 +132,7 @@ function explainFailure(error: Error & { readonly code?: unknown }, { place }: S
     default:
       return failed(
         `${place} cannot be reached: ${error.message}.`,
-        "Check that PostgreSQL runs there, that nothing stands between, and DATABASE_URL.",
+        `Check that PostgreSQL runs there, that nothing stands between, and ${variable}.`,
       );
   }
 }
@@ -259,29 +270,41 @@ export interface ConnectionFacts {
   readonly most: number;
   readonly reserved: number;
   readonly used: number;
+  /** API instances that are connected to this database now. */
+  readonly apis: number;
 }
 
 async function readConnections(probe: PostgresProbe): Promise<ConnectionFacts> {
-  const { most, reserved, used } = await probe.row(`
+  const { most, reserved, used, apis } = await probe.row(`
     SELECT current_setting('max_connections')::int AS most,
       current_setting('superuser_reserved_connections')::int AS reserved,
-      (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used`);
-  return { most: Number(most), reserved: Number(reserved), used: Number(used) };
+      (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,
+      (SELECT count(DISTINCT application_name) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name LIKE '${API_APPLICATION} %') AS apis`);
+  return { most: Number(most), reserved: Number(reserved), used: Number(used), apis: Number(apis) };
 }
 
-/** The scaling guide: 100 by default, raised to workers × 2. */
-export function connections({ most, reserved, used }: ConnectionFacts, workers: number | null): Finding {
-  const words = `${used} of ${most} connections are in use`;
-  const wanted = (workers ?? 0) * CONNECTIONS_A_WORKER;
+/** What the cluster may want at most, beside what PostgreSQL allows. `workers` is null when nobody knows. */
+export function connections(
+  { most, reserved, used, apis }: ConnectionFacts,
+  { workers, apiConnections }: { readonly workers: number | null; readonly apiConnections: number },
+): Finding {
   const free = most - reserved;
-  const raise = (to: number) => `ALTER SYSTEM SET max_connections = ${to}, then restart PostgreSQL.`;
-  if (free < wanted) {
-    return warning(`${words}; ${workers} workers want ${wanted}.`, raise(Math.max(100, wanted + reserved)));
+  const wanted = (workers ?? 0) * CONNECTIONS_A_WORKER + apis * apiConnections;
+  const sum = `${workers ?? "an unknown number of"} ${workers === 1 ? "worker" : "workers"} × ` +
+    `${CONNECTIONS_A_WORKER} + ${apis} API ${apis === 1 ? "instance" : "instances"} × ${apiConnections} = ${
+      workers === null ? "at least " : ""
+    }${wanted}`;
+  const words = `${used} of ${most} connections are in use; ${sum}, of ${free} to be had`;
+  const raise = (to: number) =>
+    `ALTER SYSTEM SET max_connections = ${to}, then restart PostgreSQL; or lower ` +
+    "MilvaionConfig.Postgres.MaxConnections of the API instances.";
+  if (wanted > free * CROWDED) {
+    const much = wanted > free ? "too few" : "more than four fifths";
+    return warning(`${words}: ${much}.`, raise(Math.max(100, Math.ceil(wanted / CROWDED) + reserved)));
   }
-  if (used > free * CROWDED) return warning(`${words}, more than four fifths.`, raise(most * 2));
-  const enough = `enough for ${Math.floor(free / CONNECTIONS_A_WORKER)} workers`;
-  const there = workers === null ? "how many there are is not known" : `${workers} announced now`;
-  return ok(`${words}, ${enough} (${there}).`);
+  if (used > free * CROWDED) return warning(`${words}: more than four fifths are in use.`, raise(most * 2));
+  return ok(`${words}.`);
 }
 
 async function encrypted(probe: PostgresProbe, address: ServerAddress): Promise<Finding> {

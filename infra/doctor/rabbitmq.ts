@@ -7,8 +7,13 @@ import { type BrokerError, RabbitmqProbe } from "./rabbitmq_probe.ts";
 import { encryption, type ServerAddress, serverAddress } from "./server_address.ts";
 
 export interface RabbitmqQuestions {
+  /** Of one node. */
   readonly url: string;
+  /** It is one of several. */
+  readonly isOfCluster: boolean;
   readonly queueType: QueueType;
+  /** Worker processes, as far as known; asked once. */
+  readonly workers: () => Promise<number | null>;
   /** Patterns whose queues are looked at, e.g. `sendemail.*`; those that are not there are no fault. */
   readonly routingPatterns: () => Promise<readonly string[]>;
   readonly clock: Clock;
@@ -16,13 +21,17 @@ export interface RabbitmqQuestions {
 }
 
 const OLDEST = [3, 10] as const;
+/** One publishes, one consumes. */
+const CONNECTIONS_A_PROCESS = 2;
+const USUAL_LIMIT = 65_535;
+const CROWDED = 0.8;
 
 export function rabbitmqExamination(questions: RabbitmqQuestions): Examination<RabbitmqProbe> {
   const { url, queueType, clock, random } = questions;
   const address = serverAddress(url, url.startsWith("amqps:") ? 5671 : 5672);
   const vhost = vhostOf(url);
   return {
-    subject: "RabbitMQ",
+    subject: questions.isOfCluster ? `RabbitMQ ${address.place}` : "RabbitMQ",
     reach: () => RabbitmqProbe.reach(url, clock),
     explain: (error) => explainFailure(error, address, vhost),
     checks: [
@@ -38,7 +47,7 @@ export function rabbitmqExamination(questions: RabbitmqQuestions): Examination<R
           queues(probe, new Topology("", queueType), await questions.routingPatterns(), vhost),
       },
       { name: "alarms", look: alarms },
-      { name: "connections", look: connections },
+      { name: "connections", look: async () => connections(await questions.workers()) },
       { name: "credentials", look: () => credentials(address) },
       {
         name: "encryption",
@@ -155,8 +164,18 @@ async function queues(
       [
         [topology.reports, (channel) => topology.declareDurable(channel, topology.reports)],
         [topology.lines, (channel) => topology.declareDurable(channel, topology.lines)],
-        [topology.progress, (channel) => topology.declareProgress(channel)],
-        [topology.attempts, (channel) => topology.declareAttempts(channel)],
+        ...[topology.progress, topology.progressStandby].map((name) =>
+          [
+            name,
+            (channel: Parameters<Topology["declareProgress"]>[0]) => topology.declareProgress(channel, name),
+          ] as const
+        ),
+        ...[topology.attempts, topology.attemptsStandby].map((name) =>
+          [
+            name,
+            (channel: Parameters<Topology["declareAttempts"]>[0]) => topology.declareAttempts(channel, name),
+          ] as const
+        ),
         [topology.parked, (channel) => topology.declareParked(channel)],
         ...routingPatterns.map((pattern) =>
           [
@@ -205,10 +224,24 @@ async function alarms(probe: RabbitmqProbe): Promise<Finding> {
   );
 }
 
-function connections(): Finding {
+/** The limit is not told over AMQP; the scaling guide's is what the broker allows unless somebody changes it. */
+export function connections(workers: number | null): Finding {
+  const remedy =
+    "rabbitmqctl status shows its file descriptors and their limit: each connection needs one. ulimit -n raises it.";
+  const wanted = (workers ?? 0) * CONNECTIONS_A_PROCESS;
+  const sum = workers === null
+    ? `${CONNECTIONS_A_PROCESS} for each process of Milvaion`
+    : `${workers} ${workers === 1 ? "worker" : "workers"} × ${CONNECTIONS_A_PROCESS} = ${wanted}, and ` +
+      `${CONNECTIONS_A_PROCESS} for each API instance`;
+  if (wanted > USUAL_LIMIT * CROWDED) {
+    return warning(
+      `Many connections are wanted: ${sum}, of ${USUAL_LIMIT.toLocaleString("en")} that are usual.`,
+      remedy,
+    );
+  }
   return unknown(
-    "How many connections RabbitMQ allows cannot be seen over AMQP (65,535 is usual, and each needs a file).",
-    "rabbitmqctl status shows its file descriptors and their limit. Each process of Milvaion has a few connections.",
+    `How many connections RabbitMQ allows cannot be seen over AMQP (65,535 are usual). Wanted: ${sum}.`,
+    remedy,
   );
 }
 

@@ -40,8 +40,12 @@ export class EmbeddedAttempts implements Attempts {
     if (status !== "Queued" || one.token !== request.message.token) {
       return { ok: false, reason: "stale-token" };
     }
-    if (one.readyAt === null || one.readyAt > at) return { ok: false, reason: "not-ready" };
+    // The clock is asked only about what waits for a moment: what was ready before it was set back is ready.
+    const isReady = one.readyAt !== null && (one.readyAt <= at || one.nextActionAt !== one.readyAt);
+    if (!isReady) return { ok: false, reason: "not-ready" };
     const instance = this.terms.instanceSeq(request.workerId, request.instanceId);
-    return { ok: true, ...this.rows.claim(one, { instance, at, leaseUntil }) };
+    const jobData = request.message.jobDataBytes === undefined ? null : this.rows.message(one).jobData;
+    const granted = this.rows.claim(one, { instance, at, leaseUntil });
+    return { ok: true, ...granted, ...(jobData === null ? {} : { jobData }) };
   }
 }

@@ -14,7 +14,7 @@
  * what is there.
  */
 import { type Database, isRefusedRow } from "./database.ts";
-import { nextTurn } from "./walk.ts";
+import { type Pace, REAL_PACE } from "./pace.ts";
 
 /** Something that lives beside the database and must follow its transactions. */
 export interface Participant {
@@ -47,6 +47,7 @@ export class GroupCommit {
   constructor(
     private readonly database: Database,
     private readonly participants: readonly Participant[] = [],
+    private readonly pace: Pace = REAL_PACE,
   ) {}
 
   /** Runs `work` inside the next transaction. Rejects with what it throws, or with what kept it from the disk. */
@@ -77,7 +78,7 @@ export class GroupCommit {
   async #commitAll(): Promise<void> {
     while (this.#waiting.length > 0) {
       // What is called in this turn of the event loop goes together.
-      await nextTurn();
+      await this.pace.turn();
       await this.#commitGroup();
     }
     this.#committing = null;
@@ -106,7 +107,7 @@ export class GroupCommit {
 
   async #sync(): Promise<void> {
     try {
-      await this.database.sync();
+      await this.pace.sync(this.database);
     } catch (error) {
       this.#syncFault = new Error(
         `the disk failed to keep what was written, start again to see what is there: ${
@@ -120,7 +121,7 @@ export class GroupCommit {
 
   /** Commits, and gives an outcome for each call that was reached in time. Throws when nothing was committed. */
   #runGroup(calls: readonly Call[]): readonly Outcome[] {
-    const started = performance.now();
+    const started = this.pace.mono();
     const refused = new Map<Call, unknown>();
     while (true) {
       const outcomes: Outcome[] = [];
@@ -133,7 +134,7 @@ export class GroupCommit {
             refused.has(call) ? { ok: false, error: refused.get(call) } : { ok: true, value: call.run() },
           );
           current = null;
-          if (performance.now() - started > GROUP_MS && refused.size === 0) break;
+          if (this.pace.mono() - started > GROUP_MS && refused.size === 0) break;
         }
         for (const participant of this.participants) participant.beforeCommit();
         this.database.commit();

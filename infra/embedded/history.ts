@@ -1,6 +1,7 @@
 /** What people read: occurrences with their attempts and state changes, verdict ranges, totals. */
 import {
   type Attempt,
+  attemptOutcomeOf,
   type ErrorReport,
   isFinal,
   type Occurrence,
@@ -14,6 +15,7 @@ import { attemptsOf, changesOf, type PastAttempt } from "../../actors/domain/sta
 import type { VerdictRange } from "../../actors/domain/verdict.ts";
 import type {
   History,
+  JobHolding,
   OccurrenceDetail,
   OccurrenceFilter,
   OccurrenceSummary,
@@ -22,15 +24,17 @@ import type {
 } from "../../actors/ports/store.ts";
 import type { Counters } from "./counters.ts";
 import type { Bindable, Database, Row, Statement } from "./database.ts";
+import type { FailedRows } from "./failed_rows.ts";
 import type { GroupCommit } from "./group_commit.ts";
-import { asNumber, readCancel } from "./occurrence_rows.ts";
+import type { JobHold } from "./job_hold.ts";
+import { asNumber, readCancel, readEnding } from "./occurrence_rows.ts";
 import type { RangeRows } from "./range_rows.ts";
 import type { TermsBook } from "./terms.ts";
 import { collectPage } from "./walk.ts";
 
 const COLUMNS = `seq, id, terms, origin, status, scheduled_for, created_at, started_at, ended_at, duration_ms,
   instance, attempt, token, ready_at, result, error, reason, created_reason, cancel, progress_done, progress_total,
-  blocked_by, job_data`;
+  blocked_by, job_data, ending`;
 
 const QUEUED = statusNumber("Queued");
 const RUNNING = statusNumber("Running");
@@ -58,6 +62,8 @@ export class EmbeddedHistory implements History {
     private readonly terms: TermsBook,
     private readonly ranges_: RangeRows,
     private readonly counters: Counters,
+    private readonly hold: JobHold,
+    private readonly failed: FailedRows,
   ) {
     this.#byId = database.prepare(`SELECT ${COLUMNS} FROM occurrences WHERE id = ?`);
     this.#idOf = database.prepare("SELECT id FROM occurrences WHERE seq = ?");
@@ -126,6 +132,8 @@ export class EmbeddedHistory implements History {
         attempts: attemptsOf(occurrence, past, readProgress(row[19], row[20])),
         changes: changesOf(occurrence, past, asText(row[17])),
         blockedBy: blockedBy === null ? null : asText(this.#idOf.row(blockedBy)?.[0]),
+        replayOf: this.failed.replayOf(occurrenceId),
+        replays: this.failed.replays(occurrenceId),
       };
     });
   }
@@ -143,6 +151,15 @@ export class EmbeddedHistory implements History {
 
   ranges(jobId: string, limit: number): Promise<readonly VerdictRange[]> {
     return this.group.read(() => this.ranges_.newest(jobId, limit));
+  }
+
+  holding(jobId: string): Promise<JobHolding> {
+    return this.group.read(() => {
+      const job = this.#jobSeq.row(jobId)?.[0];
+      return job === undefined
+        ? { holder: null, count: 0 }
+        : { holder: this.hold.holder(Number(job))?.id ?? null, count: this.hold.count(Number(job)) };
+    });
   }
 
   counts(): Promise<StatusCounts> {
@@ -202,6 +219,7 @@ export class EmbeddedHistory implements History {
       reason: asText(row[16]) ?? (isFinal(status) ? null : asText(row[17])),
       jobData,
       cancel: readCancel(row[18] ?? null),
+      ending: readEnding(row[23] ?? null),
     };
   }
 
@@ -219,7 +237,7 @@ export class EmbeddedHistory implements History {
         claimedAt: Number(claimedAt),
         endedAt: Number(endedAt),
         durationMs: asNumber(durationMs),
-        outcome: asText(outcome),
+        outcome: attemptOutcomeOf(outcome),
         error: readError(error),
         progress: readProgress(row[9], row[10]),
       },

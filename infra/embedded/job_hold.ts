@@ -1,6 +1,6 @@
 /**
  * Who holds a job whose policy lets no run beside another (Skip, Queue), and who comes next. A run holds its job
- * from its creation to its end, retries included; those that wait for it (policy Queue) have no `ready_at`.
+ * from its creation to its end, retries included; those that wait for it (policy Queue, runs that catch up) have no `ready_at`.
  */
 import { MAX_WAITING } from "../../actors/domain/concurrency.ts";
 import type { JobMessage } from "../../actors/domain/message.ts";
@@ -35,7 +35,9 @@ export class JobHold {
       `SELECT ${MESSAGE_COLUMNS} FROM occurrences WHERE ${ACTIVE} AND ${WAITS} ORDER BY scheduled_for, seq LIMIT 1`,
     );
     this.#ready = database.prepare(
-      `UPDATE OR FAIL occurrences SET ready_at = ?, next_action_at = ?, looks = 0, reason = NULL WHERE seq = ?`,
+      `UPDATE OR FAIL occurrences SET ready_at = max(?1, coalesce(not_before, 0)),
+         next_action_at = CASE WHEN not_before > ?1 THEN not_before ELSE ?2 END, looks = 0, reason = NULL
+        WHERE seq = ?3 RETURNING ready_at`,
     );
   }
 
@@ -55,11 +57,14 @@ export class JobHold {
     this.#countFromNow.execute(job);
   }
 
-  /** When nothing holds the job, the waiting one that is due first may run. Gives its message, or null. */
-  releaseNext(job: number, now: number): JobMessage | null {
+  /**
+   * When nothing holds the job, the waiting one that is due first may run: now, or at `readyAt` when it is a catch-up
+   * run that comes later. Gives its message, or null.
+   */
+  releaseNext(job: number, now: number): { readonly message: JobMessage; readonly readyAt: number } | null {
     const row = this.#firstWaiting.row(job);
     if (row === undefined || this.#holder.row(job) !== undefined) return null;
-    this.#ready.execute(now, now + PUBLISHED_WITHIN_MS, Number(row[0]));
-    return this.messages.of(row);
+    const ready = this.#ready.row(now, now + PUBLISHED_WITHIN_MS, Number(row[0]));
+    return { message: this.messages.of(row), readyAt: Number(ready?.[0]) };
   }
 }

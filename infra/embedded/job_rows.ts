@@ -1,16 +1,27 @@
 /** Definitions: the `JobStore` port. A job's row holds what changes at each due time apart from its definition. */
-import type { Job, Pause } from "../../actors/domain/job.ts";
+import { isDisabledNow, readAutoDisabled } from "../../actors/domain/auto_disable.ts";
+import {
+  type AutoDisabled,
+  type Definition,
+  definitionText,
+  type Job,
+  JOB_DEFAULTS,
+  type Pause,
+  pauseAt,
+  readDefinition,
+  type SkippedDueTime,
+} from "../../actors/domain/job.ts";
+import { isAsSeen, nextVersion, pausedWith, resumedAt } from "../../actors/domain/kept.ts";
 import type { DueEntry } from "../../actors/ports/due_index.ts";
 import type { JobFilter, JobStore, Page, RemoveAnswer, SaveAnswer } from "../../actors/ports/store.ts";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Counters } from "./counters.ts";
 import type { Database, Row, Statement } from "./database.ts";
+import type { FailingJobs } from "./failing_jobs.ts";
 import type { GroupCommit } from "./group_commit.ts";
 import type { JobHold } from "./job_hold.ts";
+import { Removal } from "./removal.ts";
 import { collectPage, nextTurn } from "./walk.ts";
-
-/** What a definition is, without what is kept in columns of its own. */
-export type Definition = Omit<Job, "jobData" | "nextDueAt" | "pause" | "version">;
 
 /** A job row as the ledger and triggers need it, inside their transaction. */
 export interface JobStanding {
@@ -19,10 +30,15 @@ export interface JobStanding {
   readonly nextDueAt: number | null;
   readonly openRange: number | null;
   readonly payload: number;
+  readonly autoDisabled: AutoDisabled | null;
   readonly definition: Definition;
+  readonly runCount: number;
+  readonly skippedDueAt: number | null;
 }
 
-const JOB_COLUMNS = "j.seq, j.version, j.next_due_at, j.pause, j.definition, p.data";
+export const JOB_COLUMNS =
+  `j.seq, j.version, j.next_due_at, j.pause, j.definition, p.data, j.run_count, j.skipped_due_time,
+  j.last_catch_up_at, j.auto_disabled`;
 const JOBS = `SELECT ${JOB_COLUMNS} FROM jobs j JOIN payloads p ON p.seq = j.payload`;
 
 /** Rows of history deleted in one transaction while a job is removed. */
@@ -36,6 +52,7 @@ export class JobRows implements JobStore {
   readonly #replace: Statement;
   readonly #forUpdate: Statement;
   readonly #setPause: Statement;
+  readonly #skip: Statement;
   readonly #advance: Statement;
   readonly #list: Statement;
   readonly #listOfType: Statement;
@@ -52,29 +69,32 @@ export class JobRows implements JobStore {
     private readonly counters: Counters,
     private readonly clock: Clock,
     private readonly hold: JobHold,
+    private readonly failing: FailingJobs,
     private readonly removeLines: (occurrenceIds: readonly string[]) => Promise<void>,
   ) {
     this.#byId = database.prepare(`${JOBS} WHERE j.id = ? AND j.is_leaving = 0`);
     this.#standing = database.prepare(
-      `SELECT seq, version, next_due_at, open_range, payload, definition FROM jobs
+      `SELECT seq, version, next_due_at, open_range, payload, definition, run_count, skipped_due_time, auto_disabled FROM jobs
         WHERE id = ? AND is_leaving = 0`,
     );
     this.#insertPayload = database.prepare("INSERT INTO payloads (data) VALUES (?) RETURNING seq");
     this.#insert = database.prepare(
-      `INSERT INTO jobs (id, version, next_due_at, is_active, pause, job_type, definition, payload)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO jobs (id, version, next_due_at, is_active, pause, job_type, definition, payload, run_count,
+         skipped_due_time, last_catch_up_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#forUpdate = database.prepare(
-      `SELECT j.seq, j.version, j.next_due_at, j.decided_until, j.is_active, j.payload, p.data, j.definition
-         FROM jobs j JOIN payloads p ON p.seq = j.payload WHERE j.id = ? AND j.is_leaving = 0`,
+      "SELECT seq, decided_until, payload FROM jobs WHERE id = ? AND is_leaving = 0",
     );
     this.#replace = database.prepare(
       `UPDATE jobs SET version = ?, next_due_at = ?, open_range = NULL, is_active = ?, job_type = ?,
-         definition = ?, payload = ? WHERE seq = ?`,
+         definition = ?, payload = ?, skipped_due_time = ? WHERE seq = ?`,
     );
     this.#setPause = database.prepare("UPDATE jobs SET pause = ? WHERE id = ? AND is_leaving = 0");
+    this.#skip = database.prepare("UPDATE jobs SET skipped_due_time = ? WHERE id = ? AND is_leaving = 0");
     this.#advance = database.prepare(
-      "UPDATE jobs SET next_due_at = ?, decided_until = max(decided_until, ?), open_range = ? WHERE seq = ?",
+      `UPDATE jobs SET next_due_at = ?, decided_until = max(decided_until, ?), open_range = ?, run_count = run_count + ?,
+         skipped_due_time = CASE WHEN ? THEN NULL ELSE skipped_due_time END,
+         last_catch_up_at = coalesce(?, last_catch_up_at) WHERE seq = ?`,
     );
     this.#list = database.prepare(`${JOBS} WHERE j.seq < ? AND j.is_leaving = 0 ORDER BY j.seq DESC LIMIT ?`);
     this.#listOfType = database.prepare(
@@ -110,6 +130,9 @@ export class JobRows implements JobStore {
           job.jobType,
           definitionText(job),
           payload,
+          job.runCount,
+          skipText(job.skippedDueTime),
+          job.lastCatchUpAt,
         );
         this.#count(1, job.isActive ? 1 : 0);
       }
@@ -121,14 +144,14 @@ export class JobRows implements JobStore {
   }
 
   async list(filter: JobFilter, limit: number, after: string | null): Promise<Page<Job>> {
-    const { search, jobType, tag, isActive, isPaused } = filter;
+    const { search, jobType, tag, isActive, isPaused, isAutoDisabled } = filter;
     const wanted = search?.toLowerCase();
     const now = this.clock.now();
     return await collectPage<Row, Job>({
       limit,
       after,
       isFiltered: wanted !== undefined || tag !== undefined || isActive !== undefined ||
-        isPaused !== undefined,
+        isPaused !== undefined || isAutoDisabled !== undefined,
       read: (key, count) => {
         const before = key === null ? Number.MAX_SAFE_INTEGER : readKey(key);
         return jobType === undefined
@@ -141,7 +164,8 @@ export class JobRows implements JobStore {
         return (wanted === undefined || contains(job, wanted)) &&
             (tag === undefined || job.tags.includes(tag)) &&
             (isActive === undefined || job.isActive === isActive) &&
-            (isPaused === undefined || isPausedAt(job, now) === isPaused)
+            (isPaused === undefined || (pauseAt(job, now) !== null) === isPaused) &&
+            (isAutoDisabled === undefined || isDisabledNow(job.autoDisabled) === isAutoDisabled)
           ? job
           : null;
       },
@@ -152,40 +176,54 @@ export class JobRows implements JobStore {
     return this.group.write((): SaveAnswer => {
       const row = this.#forUpdate.row(job.id);
       if (row === undefined) return { ok: false, reason: "not-found" };
-      const [seq, version, nextDueAt, decidedUntil, wasActive, payload, data, before] = row;
-      if (version !== expectedVersion || Number(decidedUntil) > job.updatedAt) {
-        const current = this.#read(job.id);
-        return current === null
-          ? { ok: false, reason: "not-found" }
-          : { ok: false, reason: "version-conflict", current };
+      const [seq, decidedUntil, payload] = row;
+      const current = this.#read(job.id);
+      if (current === null) return { ok: false, reason: "not-found" };
+      if (current.version !== expectedVersion || Number(decidedUntil) > job.updatedAt) {
+        return { ok: false, reason: "version-conflict", current };
       }
-      // A due time that has come and is not decided yet stays the next one: no due time is lost by a change.
-      const isOverdue = typeof nextDueAt === "number" && nextDueAt <= job.updatedAt;
-      const saved: Job = {
-        ...job,
-        version: expectedVersion + 1,
-        nextDueAt: isOverdue ? nextDueAt : job.nextDueAt,
-        pause: this.#read(job.id)?.pause ?? null,
-      };
+      const saved = nextVersion(current, job);
       this.#replace.execute(
         saved.version,
         saved.nextDueAt,
         Number(saved.isActive),
         saved.jobType,
         definitionText(saved),
-        data === saved.jobData ? Number(payload) : Number(this.#insertPayload.row(saved.jobData)?.[0]),
+        current.jobData === saved.jobData
+          ? Number(payload)
+          : Number(this.#insertPayload.row(saved.jobData)?.[0]),
+        skipText(saved.skippedDueTime),
         Number(seq),
       );
-      this.#count(0, Number(saved.isActive) - Number(wasActive));
-      const wasAllow = (JSON.parse(String(before)) as Definition).concurrentExecutionPolicy === "Allow";
+      this.#count(0, Number(saved.isActive) - Number(current.isActive));
+      const wasAllow = current.concurrentExecutionPolicy === "Allow";
       if (wasAllow && saved.concurrentExecutionPolicy !== "Allow") this.hold.countFromNow(Number(seq));
       return { ok: true, job: saved };
     });
   }
 
-  setPause(jobId: string, pause: Pause | null): Promise<SaveAnswer> {
+  setPause(jobId: string, pause: Pause): Promise<SaveAnswer> {
+    return this.#changePause(jobId, (job) => pausedWith(job, pause));
+  }
+
+  resume(jobId: string, at: number): Promise<SaveAnswer> {
+    return this.#changePause(jobId, (job) => resumedAt(job, at));
+  }
+
+  skipDueTime(seen: Job, skipped: SkippedDueTime | null): Promise<SaveAnswer> {
     return this.group.write((): SaveAnswer => {
-      this.#setPause.execute(pauseText(pause), jobId);
+      const current = this.#read(seen.id);
+      if (current === null) return { ok: false, reason: "not-found" };
+      if (!isAsSeen(current, seen)) return { ok: false, reason: "version-conflict", current };
+      this.#skip.execute(skipText(skipped), seen.id);
+      return { ok: true, job: { ...current, skippedDueTime: skipped } };
+    });
+  }
+
+  enable(jobId: string, now: number): Promise<SaveAnswer> {
+    return this.group.write((): SaveAnswer => {
+      const standing = this.standing(jobId);
+      if (standing !== null) this.failing.enable(standing.seq, now);
       const job = this.#read(jobId);
       return job === null ? { ok: false, reason: "not-found" } : { ok: true, job };
     });
@@ -221,22 +259,34 @@ export class JobRows implements JobStore {
   standing(jobId: string): JobStanding | null {
     const row = this.#standing.row(jobId);
     if (row === undefined) return null;
-    const [seq, version, nextDueAt, openRange, payload, definition] = row;
+    const [seq, version, nextDueAt, openRange, payload, definition, runCount, skipped, autoDisabled] = row;
     return {
       seq: Number(seq),
       version: Number(version),
       nextDueAt: nextDueAt === null ? null : Number(nextDueAt),
       openRange: openRange === null ? null : Number(openRange),
       payload: Number(payload),
-      definition: JSON.parse(String(definition)),
+      autoDisabled: readAutoDisabled(autoDisabled),
+      definition: readDefinition(String(definition)),
+      runCount: Number(runCount),
+      skippedDueAt: readSkip(skipped)?.dueAt ?? null,
     };
   }
 
   advance(
     seq: number,
-    to: { nextDueAt: number | null; decidedUntil: number; openRange: number | null },
+    to: {
+      readonly nextDueAt: number | null;
+      readonly decidedUntil: number;
+      readonly openRange: number | null;
+      /** Due times that run by this decision. */
+      readonly ran: number;
+      readonly dropsSkip: boolean;
+      readonly lastCatchUpAt: number | null;
+    },
   ): void {
-    this.#advance.execute(to.nextDueAt, to.decidedUntil, to.openRange, seq);
+    const { nextDueAt, decidedUntil, openRange, ran, dropsSkip, lastCatchUpAt } = to;
+    this.#advance.execute(nextDueAt, decidedUntil, openRange, ran, Number(dropsSkip), lastCatchUpAt, seq);
   }
 
   dueAmong(jobIds: readonly string[], now: number): Promise<readonly Job[]> {
@@ -257,6 +307,16 @@ export class JobRows implements JobStore {
   }
 
   // ------------------------------------------------------------------------------------------------- private
+
+  #changePause(jobId: string, change: (job: Job) => Pause | null): Promise<SaveAnswer> {
+    return this.group.write((): SaveAnswer => {
+      const job = this.#read(jobId);
+      if (job === null) return { ok: false, reason: "not-found" };
+      const pause = change(job);
+      this.#setPause.execute(pauseText(pause), jobId);
+      return { ok: true, job: { ...job, pause } };
+    });
+  }
 
   #read(jobId: string): Job | null {
     const row = this.#byId.row(jobId);
@@ -281,78 +341,33 @@ export class JobRows implements JobStore {
   }
 }
 
-interface RemovedOccurrence {
-  readonly seq: number;
-  readonly id: string;
-  readonly status: number;
-}
-
-/** The statements that delete a job's history. */
-class Removal {
-  readonly #next: Statement;
-  readonly #ofOccurrence: readonly Statement[];
-  readonly #lateReports: Statement;
-  readonly #ofJob: readonly Statement[];
-
-  constructor(database: Database, private readonly counters: Counters) {
-    this.#next = database.prepare("SELECT seq, id, status FROM occurrences WHERE job = ? LIMIT ?");
-    this.#ofOccurrence = [
-      "DELETE FROM attempts WHERE occurrence = ?",
-      "DELETE FROM occurrences WHERE seq = ?",
-    ]
-      .map((sql) => database.prepare(sql));
-    this.#lateReports = database.prepare("DELETE FROM late_reports WHERE occurrence_id = ?");
-    this.#ofJob = [
-      "DELETE FROM payloads WHERE seq IN (SELECT payload FROM terms WHERE job = ?1 UNION SELECT payload FROM jobs WHERE seq = ?1)",
-      "DELETE FROM terms WHERE job = ?",
-      "DELETE FROM verdict_ranges WHERE job = ?",
-      "DELETE FROM jobs WHERE seq = ?",
-    ].map((sql) => database.prepare(sql));
-  }
-
-  next(job: number, limit: number): readonly RemovedOccurrence[] {
-    return this.#next.rows(job, limit).map(([seq, id, status]) => ({
-      seq: Number(seq),
-      id: String(id),
-      status: Number(status),
-    }));
-  }
-
-  delete(occurrences: readonly RemovedOccurrence[]): void {
-    for (const { seq, id, status } of occurrences) {
-      for (const statement of this.#ofOccurrence) statement.execute(seq);
-      this.#lateReports.execute(id);
-      this.counters.add(`status.${status}`, -1);
-    }
-  }
-
-  deleteJob(job: number): void {
-    for (const statement of this.#ofJob) statement.execute(job);
-  }
-}
-
-function toJob(row: Row): Job {
-  const [, version, nextDueAt, pause, definition, jobData] = row;
+export function toJob(row: Row): Job {
+  const [, version, nextDueAt, pause, definition, jobData, runCount, skipped, lastCatchUpAt, autoDisabled] =
+    row;
   return {
-    ...(JSON.parse(String(definition)) as Definition),
+    ...JOB_DEFAULTS,
+    ...readDefinition(String(definition)),
     version: Number(version),
     nextDueAt: nextDueAt === null ? null : Number(nextDueAt),
     pause: pause === null ? null : JSON.parse(String(pause)) as Pause,
     jobData: String(jobData),
+    runCount: Number(runCount),
+    skippedDueTime: readSkip(skipped),
+    lastCatchUpAt: typeof lastCatchUpAt === "number" ? lastCatchUpAt : null,
+    autoDisabled: readAutoDisabled(autoDisabled),
   };
 }
 
-function definitionText(job: Job): string {
-  const { jobData: _data, nextDueAt: _next, pause: _pause, version: _version, ...definition } = job;
-  return JSON.stringify(definition satisfies Definition);
+function skipText(skipped: SkippedDueTime | null): string | null {
+  return skipped === null ? null : JSON.stringify(skipped);
+}
+
+function readSkip(value: Row[number] | undefined): SkippedDueTime | null {
+  return typeof value === "string" ? JSON.parse(value) as SkippedDueTime : null;
 }
 
 function pauseText(pause: Pause | null): string | null {
   return pause === null ? null : JSON.stringify(pause);
-}
-
-function isPausedAt(job: Job, now: number): boolean {
-  return job.pause !== null && (job.pause.until === null || job.pause.until > now);
 }
 
 function contains(job: Job, wanted: string): boolean {

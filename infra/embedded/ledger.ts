@@ -1,17 +1,28 @@
 /** What the leader writes. Each write checks inside its transaction that its epoch is the newest and not ended. */
-import type { Job } from "../../actors/domain/job.ts";
+import { hasReachedLimit, type Job } from "../../actors/domain/job.ts";
 import type { JobMessage } from "../../actors/domain/message.ts";
-import type { Decision, RangePart, Slot } from "../../actors/domain/plan.ts";
+import {
+  type Decision,
+  isProbe,
+  isSeen,
+  type RangePart,
+  type Slot,
+  stateAfter,
+} from "../../actors/domain/plan.ts";
 import type {
+  ChangedOccurrence,
   DecideAnswer,
   EpochRow,
   Ledger,
+  LostAttempt,
+  PassedOver,
   Postponed,
   RecordAnswer,
   Recoverable,
   SilentAttempt,
 } from "../../actors/ports/store.ts";
 import type { Epochs } from "./epochs.ts";
+import type { FailingJobs } from "./failing_jobs.ts";
 import type { GroupCommit } from "./group_commit.ts";
 import type { JobRows, JobStanding } from "./job_rows.ts";
 import type { NewOccurrences } from "./new_occurrences.ts";
@@ -27,6 +38,7 @@ const WANT_CHUNK = 2000;
 export interface LedgerParts {
   readonly group: GroupCommit;
   readonly epochs: Epochs;
+  readonly failing: FailingJobs;
   readonly jobs: JobRows;
   readonly occurrences: NewOccurrences;
   readonly recovery: RecoveryRows;
@@ -73,21 +85,33 @@ export class EmbeddedLedger implements Ledger {
       }
       const messages: JobMessage[] = [];
       const conflicts: string[] = [];
-      let skipped = 0;
+      const ended: string[] = [];
+      const unsent: ChangedOccurrence[] = [];
       for (const decision of decisions) {
         const job = this.parts.jobs.standing(decision.jobId);
-        if (job?.version !== decision.jobVersion || job.nextDueAt !== decision.expectedDueAt) {
+        const isAsPlanned = job?.version === decision.jobVersion &&
+          job.nextDueAt === decision.expectedDueAt && job.skippedDueAt === (decision.skippedDueAt ?? null) &&
+          isSeen(job.autoDisabled, decision);
+        if (!isAsPlanned) {
           conflicts.push(decision.jobId);
           continue;
         }
-        skipped += this.#apply(decision, job, now, messages);
+        this.#apply(decision, job, now, { messages, unsent, ended });
       }
-      return { ok: true, messages, skipped, conflicts };
+      return { ok: true, messages, unsent, conflicts, ended };
     });
   }
 
-  recoverable(now: number, limit: number): Promise<readonly Recoverable[]> {
-    return this.parts.group.read(() => this.parts.recovery.recoverable(now, limit));
+  plannedCatchUps(now: number, limit: number): Promise<readonly number[]> {
+    return this.parts.group.read(() => this.parts.recovery.plannedCatchUps(now, limit));
+  }
+
+  recoverable(
+    now: number,
+    limit: number,
+    passedOver: PassedOver | null = null,
+  ): Promise<readonly Recoverable[]> {
+    return this.parts.group.read(() => this.parts.recovery.recoverable(now, limit, passedOver));
   }
 
   nextActionAt(): Promise<number | null> {
@@ -106,15 +130,41 @@ export class EmbeddedLedger implements Ledger {
   }
 
   async wantPublishing(epoch: number, jobType: string | null, now: number): Promise<number> {
+    const { group, recovery } = this.parts;
     let total = 0;
-    while (true) {
-      const changed = await this.parts.group.write(() =>
-        this.#isCurrent(epoch) ? this.parts.recovery.wantPublishing(jobType, now, WANT_CHUNK) : 0
+    let after: number | null = 0;
+    while (after !== null) {
+      const from: number = after;
+      const part = await group.write(() =>
+        this.#isCurrent(epoch)
+          ? recovery.wantPublishing(jobType, { now, after: from, limit: WANT_CHUNK })
+          : { changed: 0, after: null }
       );
-      total += changed;
-      if (changed < WANT_CHUNK) return total;
+      total += part.changed;
+      after = part.after;
       await nextTurn();
     }
+    return total;
+  }
+
+  async clockWentBack(epoch: number, now: number, byMs: number): Promise<boolean> {
+    const { group, recovery } = this.parts;
+    let after: number | null = now;
+    let isCurrent = await group.write(() => {
+      if (!this.#isCurrent(epoch)) return false;
+      recovery.shiftHolding(now, byMs);
+      return true;
+    });
+    while (isCurrent && after !== null) {
+      const from: number = after;
+      isCurrent = await group.write(() => {
+        if (!this.#isCurrent(epoch)) return false;
+        after = recovery.shiftLooks({ now, byMs, after: from, limit: WANT_CHUNK });
+        return true;
+      });
+      await nextTurn();
+    }
+    return isCurrent;
   }
 
   silentAttempts(before: number, limit: number): Promise<readonly SilentAttempt[]> {
@@ -123,7 +173,7 @@ export class EmbeddedLedger implements Ledger {
 
   reap(
     epoch: number,
-    lost: readonly SilentAttempt[],
+    lost: readonly LostAttempt[],
     now: number,
     jitter: number,
   ): Promise<RecordAnswer | null> {
@@ -140,9 +190,19 @@ export class EmbeddedLedger implements Ledger {
   }
 
   /** Slots and ranges in the order of their due times: a range is extended only when nothing lies between. */
-  #apply(decision: Decision, job: JobStanding, now: number, messages: JobMessage[]): number {
-    let skipped = 0;
+  #apply(
+    decision: Decision,
+    job: JobStanding,
+    now: number,
+    into: {
+      readonly messages: JobMessage[];
+      readonly unsent: ChangedOccurrence[];
+      readonly ended: string[];
+    },
+  ): void {
+    let ran = 0;
     let openRange = job.openRange;
+    let probeId: string | null = null;
     for (const part of inOrder(decision)) {
       if ("dueAt" in part) {
         const terms = this.parts.terms.of(job, decision.defaults);
@@ -156,16 +216,34 @@ export class EmbeddedLedger implements Ledger {
           jobData: null,
           reason: null,
           isForced: false,
+          notBefore: part.notBefore ?? null,
         });
-        if (added.kind === "run") messages.push(added.message);
-        if (added.kind === "skip") skipped += 1;
+        if (added.kind === "run") into.messages.push(added.message);
+        else if (added.kind !== "duplicate") into.unsent.push(added.changed);
+        if (added.kind !== "skip" && added.kind !== "duplicate") ran += 1;
+        if ((added.kind === "run" || added.kind === "wait") && isProbe(decision, part.occurrenceId)) {
+          probeId = part.occurrenceId;
+        }
         openRange = null;
       } else {
         openRange = this.parts.ranges.extend(job, openRange, part, now);
       }
     }
-    this.parts.jobs.advance(job.seq, { nextDueAt: decision.nextDueAt, decidedUntil: now, openRange });
-    return skipped;
+    const { runLimit } = job.definition;
+    const hasEnded = hasReachedLimit({ runLimit, runCount: job.runCount + ran });
+    if (hasEnded) into.ended.push(decision.jobId);
+    const nextDueAt = hasEnded ? null : decision.nextDueAt;
+    if (decision.whileDisabled !== undefined) {
+      this.parts.failing.keep(job.seq, stateAfter(decision, probeId), nextDueAt);
+    }
+    this.parts.jobs.advance(job.seq, {
+      nextDueAt,
+      decidedUntil: now,
+      openRange,
+      ran,
+      dropsSkip: job.skippedDueAt !== null && (nextDueAt === null || nextDueAt > job.skippedDueAt),
+      lastCatchUpAt: decision.lastCatchUpAt ?? null,
+    });
   }
 }
 

@@ -7,6 +7,8 @@ import type { GroupCommit } from "./group_commit.ts";
 export class EmbeddedLineStore implements LineStore {
   readonly #append: Statement;
   readonly #read: Statement;
+  readonly #last: Statement;
+  readonly #newest: Statement;
   readonly #remove: Statement;
 
   constructor(database: Database, private readonly group: GroupCommit) {
@@ -16,7 +18,15 @@ export class EmbeddedLineStore implements LineStore {
     );
     this.#read = database.prepare(
       `SELECT occurrence_id, token, sequence, scheduled_for, at, level, message, fields FROM lines
-        WHERE occurrence_id = ? AND (token, sequence) > (?, ?) ORDER BY token, sequence LIMIT ?`,
+        WHERE occurrence_id = ? AND (token, sequence) > (?, ?) AND token <= ? ORDER BY token, sequence LIMIT ?`,
+    );
+    this.#last = database.prepare(
+      `SELECT occurrence_id, token, sequence, scheduled_for, at, level, message, fields FROM lines
+        WHERE occurrence_id = ? AND token = ? ORDER BY sequence DESC LIMIT ?`,
+    );
+    this.#newest = database.prepare(
+      `SELECT occurrence_id, token, sequence, scheduled_for, at, level, message, fields FROM lines
+        WHERE occurrence_id = ? ORDER BY token DESC, sequence DESC LIMIT ?`,
     );
     this.#remove = database.prepare("DELETE FROM lines WHERE occurrence_id = ?");
   }
@@ -38,14 +48,29 @@ export class EmbeddedLineStore implements LineStore {
     });
   }
 
-  read(occurrenceId: string, limit: number, after: string | null): Promise<Page<LogLine>> {
+  read(
+    occurrenceId: string,
+    limit: number,
+    after: string | null,
+    token: number | null = null,
+  ): Promise<Page<LogLine>> {
     return this.group.read(() => {
-      const rows = this.#read.rows(occurrenceId, ...readKey(after), limit + 1);
+      const from = startOf(readKey(after), token);
+      const rows = this.#read.rows(occurrenceId, ...from, token ?? Number.MAX_SAFE_INTEGER, limit + 1);
       const items = rows.slice(0, limit).map(toLine);
       const last = items.at(-1);
       const next = rows.length > limit && last !== undefined ? `${last.token}.${last.sequence}` : null;
       return { items, next };
     });
+  }
+
+  last(occurrenceId: string, token: number, limit: number): Promise<readonly LogLine[]> {
+    return this.group.read(() => this.#last.rows(occurrenceId, token, limit).map(toLine).reverse());
+  }
+
+  /** The newest lines that are kept, oldest first. At once, for use inside the transaction of another file. */
+  newest(occurrenceId: string, count: number): readonly LogLine[] {
+    return this.#newest.rows(occurrenceId, count).map(toLine).reverse();
   }
 
   /** Removes all lines of these occurrences. */
@@ -68,6 +93,14 @@ function toLine(row: Row): LogLine {
     message: String(message),
     fields: typeof fields === "string" ? fields : null,
   };
+}
+
+/** After which (token, sequence) a page begins. */
+function startOf(
+  [after, sequence]: readonly [number, number],
+  token: number | null,
+): readonly [number, number] {
+  return token === null || after >= token ? [after, sequence] : [token, -1];
 }
 
 function readKey(key: string | null): readonly [number, number] {

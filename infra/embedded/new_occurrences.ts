@@ -1,7 +1,8 @@
 /** New occurrences: whether each runs, waits or is skipped is decided by its job's policy, in the same transaction. */
-import { admit } from "../../actors/domain/concurrency.ts";
+import { admit, policyFor } from "../../actors/domain/concurrency.ts";
 import type { JobMessage } from "../../actors/domain/message.ts";
-import { type Origin, ORIGINS, statusNumber } from "../../actors/domain/occurrence.ts";
+import { ASKED_FOR, type Origin, ORIGINS, statusNumber } from "../../actors/domain/occurrence.ts";
+import type { ChangedOccurrence } from "../../actors/ports/store.ts";
 import type { Counters } from "./counters.ts";
 import type { Database, Statement } from "./database.ts";
 import type { Participant } from "./group_commit.ts";
@@ -24,12 +25,15 @@ export interface NewOccurrence {
   readonly jobData: string | null;
   readonly reason: string | null;
   readonly isForced: boolean;
+  /** It does not start before this moment; null when it may at once. */
+  readonly notBefore: number | null;
 }
 
 /** What became of a new occurrence. `duplicate`: its due time was decided before. */
 export type Added =
   | { readonly kind: "run"; readonly message: JobMessage }
-  | { readonly kind: "wait" | "skip" | "duplicate" };
+  | { readonly kind: "later" | "wait" | "skip"; readonly changed: ChangedOccurrence }
+  | { readonly kind: "duplicate" };
 
 export class NewOccurrences implements Participant {
   #lastSeq: number;
@@ -46,8 +50,8 @@ export class NewOccurrences implements Participant {
     this.#lastSeq = this.#readLastSeq();
     this.#insert = database.prepare(
       `INSERT INTO occurrences (seq, id, job, terms, origin, twin, holds_job, status, scheduled_for, created_at, ended_at,
-         ready_at, next_action_at, blocked_by, created_reason, reason, job_data)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ready_at, next_action_at, blocked_by, created_reason, reason, job_data, not_before)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (job, scheduled_for, twin) DO NOTHING`,
     );
   }
@@ -55,9 +59,12 @@ export class NewOccurrences implements Participant {
   /** Inserts an occurrence and decides by its job's policy whether it runs, waits or is skipped. */
   add(one: NewOccurrence): Added {
     const { job, terms, scheduledFor, createdAt } = one;
-    const admission = this.#admit(job, one.isForced);
+    const admission = this.#admit(one);
     const isReady = admission.kind === "run";
+    const startsLater = one.notBefore !== null && one.notBefore > createdAt;
+    const readyAt = startsLater ? one.notBefore : createdAt;
     const isSkipped = admission.kind === "skip" || admission.kind === "full";
+    const isAskedFor = ASKED_FOR.includes(one.origin);
     const seq = ++this.#lastSeq;
     const values = [
       seq,
@@ -65,25 +72,38 @@ export class NewOccurrences implements Participant {
       job.seq,
       terms.seq,
       ORIGINS.indexOf(one.origin),
-      one.origin === "trigger" ? seq : 0,
+      isAskedFor ? seq : 0,
       job.definition.concurrentExecutionPolicy === "Allow" ? 0 : 1,
       isSkipped ? SKIPPED : QUEUED,
       scheduledFor,
       createdAt,
       isSkipped ? createdAt : null,
-      isReady ? createdAt : null,
-      isReady ? createdAt + PUBLISHED_WITHIN_MS : null,
+      isReady ? readyAt : null,
+      isReady ? (startsLater ? readyAt : createdAt + PUBLISHED_WITHIN_MS) : null,
       admission.blockedBy,
       one.reason,
       admission.reason,
       one.jobData,
+      one.notBefore,
     ] as const;
-    // A trigger has no twin, so only due times pay for the count of changed rows.
-    if (one.origin === "trigger") this.#insert.execute(...values);
+    // What was asked for has no twin, so only due times pay for the count of changed rows.
+    if (isAskedFor) this.#insert.execute(...values);
     else if (this.#insert.change(...values) === 0) return { kind: "duplicate" };
     this.counters.add(isSkipped ? `status.${SKIPPED}` : `status.${QUEUED}`, 1);
-    if (isSkipped) return { kind: "skip" };
-    if (!isReady) return { kind: "wait" };
+    if (isSkipped || !isReady || startsLater) {
+      return {
+        kind: isSkipped ? "skip" : isReady ? "later" : "wait",
+        changed: {
+          occurrenceId: one.id,
+          jobId: terms.jobId,
+          jobType: terms.jobType,
+          status: isSkipped ? "Skipped" : "Queued",
+          attempt: 0,
+          scheduledFor,
+          reason: admission.reason,
+        },
+      };
+    }
     return {
       kind: "run",
       message: this.messages.make({ ...one, token: 0, attempt: 0 }),
@@ -100,12 +120,12 @@ export class NewOccurrences implements Participant {
     return Number(this.#maxSeq.row()?.[0]);
   }
 
-  #admit(job: JobStanding, isForced: boolean): {
+  #admit({ job, origin, isForced }: NewOccurrence): {
     readonly kind: "run" | "wait" | "skip" | "full";
     readonly blockedBy: number | null;
     readonly reason: string | null;
   } {
-    const policy = job.definition.concurrentExecutionPolicy;
+    const policy = policyFor(job.definition.concurrentExecutionPolicy, origin);
     const holder = policy === "Allow" ? null : this.hold.holder(job.seq);
     if (holder === null) return { kind: "run", blockedBy: null, reason: null };
     const count = policy === "Queue" ? this.hold.count(job.seq) : 1;
@@ -115,7 +135,12 @@ export class NewOccurrences implements Participant {
       case "run":
         return { kind: "run", blockedBy: null, reason: null };
       case "wait":
-        return { kind: "wait", blockedBy, reason: `Waits for occurrence ${admission.behind} (policy Queue)` };
+        return {
+          kind: "wait",
+          blockedBy,
+          reason:
+            `Waits for occurrence ${admission.behind} (policy ${job.definition.concurrentExecutionPolicy})`,
+        };
       case "skip":
         return {
           kind: "skip",

@@ -3,8 +3,15 @@
  * Each method is one edge of the state machine; who may take it is decided by the caller, and the table's trigger
  * refuses what is no edge.
  */
-import type { JobMessage } from "../../actors/domain/message.ts";
-import { type CancelRequest, type OccurrenceStatus, statusNumber } from "../../actors/domain/occurrence.ts";
+import { noticed } from "../../actors/domain/cancellation.ts";
+import type { JobMessage, SignalNotice } from "../../actors/domain/message.ts";
+import {
+  type CancelRequest,
+  type Ending,
+  type OccurrenceStatus,
+  ORIGINS,
+  statusNumber,
+} from "../../actors/domain/occurrence.ts";
 import type { Counters } from "./counters.ts";
 import type { Database, Row, Statement } from "./database.ts";
 import { type JobMessages, MESSAGE_COLUMNS } from "./job_messages.ts";
@@ -12,6 +19,7 @@ import type { Terms, TermsBook } from "./terms.ts";
 
 const QUEUED = statusNumber("Queued");
 const RUNNING = statusNumber("Running");
+const REPLAY = ORIGINS.indexOf("replay");
 
 /*
  * Updates are OR FAIL: the table's trigger and OR ABORT together would make SQLite keep a copy of every page that a
@@ -29,8 +37,15 @@ export interface Standing {
   readonly terms: Terms;
   readonly scheduledFor: number;
   readonly readyAt: number | null;
+  readonly nextActionAt: number | null;
   readonly leaseUntil: number | null;
+  readonly startedAt: number | null;
+  /** Start of the first attempt; null while there has been one at most. */
+  readonly firstStartedAt: number | null;
   readonly cancel: CancelRequest | null;
+  /** It replays a failed occurrence. */
+  readonly isReplay: boolean;
+  readonly ending: Ending | null;
 }
 
 /** How an attempt ended without ending its occurrence, or why its row keeps a word of its own. */
@@ -54,6 +69,7 @@ export class OccurrenceRows {
   readonly #keepAttempt: Statement;
   readonly #requestCancel: Statement;
   readonly #progress: Statement;
+  readonly #signalled: Statement;
   readonly #messageBySeq: Statement;
 
   constructor(
@@ -64,8 +80,8 @@ export class OccurrenceRows {
   ) {
     const prepare = (sql: string) => database.prepare(sql);
     this.#find = prepare(
-      `SELECT seq, status, token, attempt, lost, terms, scheduled_for, ready_at, lease_until, cancel
-         FROM occurrences WHERE id = ?`,
+      `SELECT seq, status, token, attempt, lost, terms, scheduled_for, ready_at, lease_until, cancel, started_at,
+         first_started_at, origin, ending, next_action_at FROM occurrences WHERE id = ?`,
     );
     this.#claim = prepare(
       `UPDATE OR FAIL occurrences SET status = ${RUNNING}, token = ?, attempt = ?, next_action_at = NULL, started_at = ?,
@@ -77,14 +93,16 @@ export class OccurrenceRows {
     );
     this.#finish = prepare(
       `UPDATE OR FAIL occurrences SET status = ?, ended_at = ?, duration_ms = ?, lease_until = NULL, reason = ?, error = ?,
-         result = ? WHERE seq = ?`,
+         result = ?, ending = ? WHERE seq = ?`,
     );
     this.#endQueued = prepare(
       "UPDATE OR FAIL occurrences SET status = ?, ended_at = ?, next_action_at = NULL, reason = ?, cancel = ? WHERE seq = ?",
     );
     this.#requeue = prepare(
       `UPDATE OR FAIL occurrences SET status = ${QUEUED}, attempt = ?, lost = ?, ready_at = ?, next_action_at = ?, looks = 0,
-         duration_ms = ?, lease_until = NULL, reason = ?, error = ? WHERE seq = ?`,
+         duration_ms = ?, lease_until = NULL, reason = ?, error = ?, ending = NULL,
+         first_started_at = CASE WHEN ? THEN coalesce(first_started_at, started_at) ELSE first_started_at END
+        WHERE seq = ?`,
     );
     this.#keepAttempt = prepare(
       `INSERT INTO attempts (occurrence, token, number, instance, claimed_at, ended_at, duration_ms, outcome, error,
@@ -97,6 +115,9 @@ export class OccurrenceRows {
       `UPDATE OR FAIL occurrences SET progress_done = ?, progress_total = ?
         WHERE id = ? AND token = ? AND status = ${RUNNING}`,
     );
+    this.#signalled = prepare(
+      `UPDATE OR FAIL occurrences SET ending = ? WHERE id = ? AND token = ? AND status = ${RUNNING}`,
+    );
     this.#messageBySeq = prepare(`SELECT ${MESSAGE_COLUMNS} FROM occurrences WHERE seq = ?`);
   }
 
@@ -106,6 +127,7 @@ export class OccurrenceRows {
     const row = this.#find.row(id);
     if (row === undefined) return null;
     const [seq, status, token, attempt, lost, terms, scheduledFor, readyAt, leaseUntil, cancel] = row;
+    const [startedAt, firstStartedAt, origin, ending, nextActionAt] = row.slice(10);
     return {
       seq: Number(seq),
       id,
@@ -116,8 +138,13 @@ export class OccurrenceRows {
       terms: this.terms.get(Number(terms)),
       scheduledFor: Number(scheduledFor),
       readyAt: asNumber(readyAt),
+      nextActionAt: asNumber(nextActionAt ?? null),
       leaseUntil: asNumber(leaseUntil),
+      startedAt: asNumber(startedAt),
+      firstStartedAt: asNumber(firstStartedAt),
       cancel: readCancel(cancel ?? null),
+      isReplay: origin === REPLAY,
+      ending: readEnding(ending ?? null),
     };
   }
 
@@ -159,9 +186,12 @@ export class OccurrenceRows {
     readonly reason: string | null;
     readonly error: string | null;
     readonly result: string | null;
+    readonly ending: Ending | null;
   }): void {
     const status = statusNumber(to);
-    this.#finish.execute(status, end.endedAt, end.durationMs, end.reason, end.error, end.result, one.seq);
+    const ending = end.ending === null ? null : JSON.stringify(end.ending);
+    const { endedAt, durationMs, reason, error, result } = end;
+    this.#finish.execute(status, endedAt, durationMs, reason, error, result, ending, one.seq);
     this.#moved(one.status, status);
   }
 
@@ -188,6 +218,7 @@ export class OccurrenceRows {
       past.durationMs,
       past.reason,
       past.error,
+      Number(past.counts),
       one.seq,
     );
     this.#moved(one.status, QUEUED);
@@ -210,6 +241,10 @@ export class OccurrenceRows {
     this.#requestCancel.execute(JSON.stringify(request), one.seq);
   }
 
+  signalled(signal: SignalNotice): void {
+    this.#signalled.execute(JSON.stringify(noticed(signal)), signal.occurrenceId, signal.token);
+  }
+
   progress(id: string, token: number, done: number, total: number): void {
     this.#progress.execute(done, total, id, token);
   }
@@ -225,6 +260,11 @@ export class OccurrenceRows {
 /** A nullable number of a row. */
 export function asNumber(value: Row[number] | undefined): number | null {
   return typeof value === "number" ? value : null;
+}
+
+/** How an attempt was made to end, as it is stored, or null. */
+export function readEnding(value: Row[number]): Ending | null {
+  return typeof value === "string" ? JSON.parse(value) as Ending : null;
 }
 
 /** A stored cancel request, or null. */

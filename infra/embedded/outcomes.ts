@@ -4,9 +4,12 @@
  * A report whose token is not the newest of a running attempt changes nothing and is kept as evidence.
  */
 import { afterLoss, type Aftermath, afterReport, cancelReason } from "../../actors/domain/aftermath.ts";
-import type { Report } from "../../actors/domain/message.ts";
+import type { AutoDisableChange } from "../../actors/domain/auto_disable.ts";
+import { endingOf } from "../../actors/domain/cancellation.ts";
+import type { Report, SignalNotice } from "../../actors/domain/message.ts";
 import {
   type CancelRequest,
+  type Ending,
   isFinal,
   type OccurrenceStatus,
   statusOf,
@@ -15,15 +18,17 @@ import type { ProgressReport } from "../../actors/ports/queue.ts";
 import type {
   CancelAnswer,
   ChangedOccurrence,
+  LostAttempt,
   Outcomes,
   RecordAnswer,
-  SilentAttempt,
   TriggerAnswer,
   TriggerRequest,
 } from "../../actors/ports/store.ts";
 import type { JobMessage } from "../../actors/domain/message.ts";
 import type { Database, Statement } from "./database.ts";
+import type { FailingJobs } from "./failing_jobs.ts";
 import type { GroupCommit } from "./group_commit.ts";
+import type { FailedRows } from "./failed_rows.ts";
 import { type JobHold, PUBLISHED_WITHIN_MS } from "./job_hold.ts";
 import type { OccurrenceRows, Standing } from "./occurrence_rows.ts";
 import type { Triggers } from "./triggers.ts";
@@ -37,9 +42,11 @@ export class EmbeddedOutcomes implements Outcomes {
   constructor(
     database: Database,
     private readonly group: GroupCommit,
-    private readonly rows: OccurrenceRows,
-    private readonly hold: JobHold,
+    readonly rows: OccurrenceRows,
+    readonly hold: JobHold,
     private readonly triggers: Triggers,
+    readonly failed: FailedRows,
+    readonly failing: FailingJobs,
   ) {
     this.#keepLate = database.prepare(
       `INSERT INTO late_reports (occurrence_id, token, ended_at, recorded_at, report) VALUES (?, ?, ?, ?, ?)
@@ -53,7 +60,7 @@ export class EmbeddedOutcomes implements Outcomes {
 
   record(reports: readonly Report[], now: number, jitter: number): Promise<RecordAnswer> {
     return this.group.write(() => {
-      const effects = new Effects({ rows: this.rows, hold: this.hold }, now, jitter);
+      const effects = new Effects(this, now, jitter);
       for (const report of reports) {
         const one = this.rows.find(report.occurrenceId);
         if (one !== null && statusOf(one.status) === "Running" && one.token === report.token) {
@@ -75,6 +82,12 @@ export class EmbeddedOutcomes implements Outcomes {
     });
   }
 
+  recordSignals(signals: readonly SignalNotice[]): Promise<void> {
+    return this.group.write(() => {
+      for (const signal of signals) this.rows.signalled(signal);
+    });
+  }
+
   trigger(request: TriggerRequest): Promise<TriggerAnswer> {
     return this.group.write(() => this.triggers.trigger(request));
   }
@@ -84,7 +97,20 @@ export class EmbeddedOutcomes implements Outcomes {
 
   cancel(occurrenceId: string, request: CancelRequest): Promise<CancelAnswer> {
     return this.group.write((): CancelAnswer => {
-      const one = this.rows.find(occurrenceId);
+      const { record, standing: [state] } = this.cancelAll([occurrenceId], request);
+      if (state === undefined) throw new Error(`Cannot cancel occurrence ${occurrenceId}: no answer`);
+      return state.ok && state.state === "cancelled" ? { ...state, record } : state;
+    });
+  }
+
+  /** Inside a transaction. What became of each, in their order, and what followed from all of it. */
+  cancelAll(ids: readonly string[], request: CancelRequest): {
+    readonly standing: readonly CancelStanding[];
+    readonly record: RecordAnswer;
+  } {
+    const effects = new Effects(this, request.requestedAt, 0);
+    const standing = ids.map((id): CancelStanding => {
+      const one = this.rows.find(id);
       if (one === null) return { ok: false, reason: "not-found" };
       const status = statusOf(one.status);
       if (status === "Cancelled") return { ok: true, state: "already-cancelled" };
@@ -93,22 +119,22 @@ export class EmbeddedOutcomes implements Outcomes {
         if (one.cancel === null) this.rows.requestCancel(one, request);
         return { ok: true, state: "requested", token: one.token };
       }
-      const effects = new Effects({ rows: this.rows, hold: this.hold }, request.requestedAt, 0);
       const reason = cancelReason(request);
       this.rows.cancelQueued(one, request, reason);
-      effects.ended(one, "Cancelled", reason);
-      return { ok: true, state: "cancelled", record: effects.answer() };
+      effects.ended(one, "Cancelled", { reason, endedAt: request.requestedAt });
+      return { ok: true, state: "cancelled" };
     });
+    return { standing, record: effects.answer() };
   }
 
   /** The reaper's part, inside the ledger's transaction: attempts whose worker is gone. */
-  reap(lost: readonly SilentAttempt[], now: number, jitter: number): RecordAnswer {
-    const effects = new Effects({ rows: this.rows, hold: this.hold }, now, jitter);
+  reap(lost: readonly LostAttempt[], now: number, jitter: number): RecordAnswer {
+    const effects = new Effects(this, now, jitter);
     for (const seen of lost) {
       const one = this.rows.find(seen.occurrenceId);
       const isUnchanged = one !== null && statusOf(one.status) === "Running" && one.token === seen.token &&
         one.leaseUntil === seen.leaseUntil;
-      if (isUnchanged) this.#applyLost(one, seen.instanceId, effects);
+      if (isUnchanged) this.#applyLost(one, seen, effects);
       else effects.stale += 1;
     }
     return effects.answer();
@@ -116,19 +142,22 @@ export class EmbeddedOutcomes implements Outcomes {
 
   #apply(one: Standing, report: Report, effects: Effects): void {
     const { endedAt, durationMs } = report;
-    const attempt = { ...one.terms, attempt: one.attempt, cancel: one.cancel };
+    const firstStartedAt = one.firstStartedAt ?? one.startedAt ?? report.startedAt;
+    const attempt = { ...one.terms, attempt: one.attempt, firstStartedAt, cancel: one.cancel };
     const after = afterReport(attempt, report, effects.now, () => effects.nextJitter());
-    if (after.kind === "ends") effects.finish(one, after, { endedAt, durationMs });
-    else effects.requeue(one, after, { endedAt, durationMs, lost: one.lost });
+    if (after.kind === "ends") {
+      effects.finish(one, after, { endedAt, durationMs, ending: endingOf(report, one.ending) });
+    } else effects.requeue(one, after, { endedAt, durationMs, lost: one.lost });
   }
 
-  #applyLost(one: Standing, instanceId: string, effects: Effects): void {
+  #applyLost(one: Standing, seen: LostAttempt, effects: Effects): void {
+    const { instanceId, isWorkerThere = false } = seen;
     const end = { endedAt: effects.now, durationMs: null };
-    const after = afterLoss(one, instanceId, one.lost);
+    const after = afterLoss(one, { instanceId, isWorkerThere, lostBefore: one.lost });
     if (after.kind === "ends") {
       const past = { ...end, outcome: "lost", error: null, counts: false, reason: after.what } as const;
       this.rows.keepAttempt(one, past);
-      effects.finish(one, after, end);
+      effects.finish(one, after, { ...end, ending: one.ending });
     } else effects.requeue(one, after, { ...end, lost: one.lost + 1 });
   }
 
@@ -138,6 +167,18 @@ export class EmbeddedOutcomes implements Outcomes {
     if (one !== null && this.#isKnownEnd.row(one.seq, token, endedAt) !== undefined) return;
     this.#keepLate.execute(occurrenceId, token, endedAt, now, JSON.stringify(report));
   }
+}
+
+/** What a cancellation came to; what followed from it is told apart. */
+type CancelStanding =
+  | Exclude<CancelAnswer, { readonly state: "cancelled" }>
+  | { readonly ok: true; readonly state: "cancelled" };
+
+interface EffectsParts {
+  readonly rows: OccurrenceRows;
+  readonly hold: JobHold;
+  readonly failed: FailedRows;
+  readonly failing: FailingJobs;
 }
 
 interface AttemptEnd {
@@ -151,10 +192,11 @@ class Effects {
   readonly #released: JobMessage[] = [];
   readonly #changed: ChangedOccurrence[] = [];
   readonly #freed = new Set<number>();
+  readonly #autoDisable: AutoDisableChange[] = [];
   #nextRetryAt: number | null = null;
 
   constructor(
-    private readonly parts: { readonly rows: OccurrenceRows; readonly hold: JobHold },
+    private readonly parts: EffectsParts,
     readonly now: number,
     private jitter: number,
   ) {}
@@ -165,15 +207,27 @@ class Effects {
     return this.jitter;
   }
 
-  ended(one: Standing, to: OccurrenceStatus, reason: string | null): void {
+  ended(
+    one: Standing,
+    to: OccurrenceStatus,
+    { reason, endedAt }: { readonly reason: string | null; readonly endedAt: number },
+  ): void {
     this.#freed.add(one.terms.job);
+    const run = { occurrenceId: one.id, status: to, scheduledFor: one.scheduledFor, endedAt, reason };
+    const change = this.parts.failing.ended(one.terms, run, this.now);
+    if (change !== null) this.#autoDisable.push(change);
     this.#change(one, to, one.attempt, reason);
   }
 
-  finish(one: Standing, after: Extract<Aftermath, { kind: "ends" }>, end: AttemptEnd): void {
+  finish(
+    one: Standing,
+    after: Extract<Aftermath, { kind: "ends" }>,
+    end: AttemptEnd & { readonly ending: Ending | null },
+  ): void {
     const { status, reason, error, result } = after;
     this.parts.rows.finish(one, status, { ...end, reason, error, result });
-    this.ended(one, status, reason);
+    this.parts.failed.ended(one, { status, reason, error, endedAt: end.endedAt }, this.now);
+    this.ended(one, status, { reason, endedAt: end.endedAt });
   }
 
   /** The attempt moves to the past ones, and the occurrence is queued again. */
@@ -195,14 +249,17 @@ class Effects {
 
   answer(): RecordAnswer {
     for (const job of this.#freed) {
-      const message = this.parts.hold.releaseNext(job, this.now);
-      if (message !== null) this.#released.push(message);
+      const next = this.parts.hold.releaseNext(job, this.now);
+      if (next === null) continue;
+      if (next.readyAt <= this.now) this.#released.push(next.message);
+      else this.#nextRetryAt = Math.min(this.#nextRetryAt ?? next.readyAt, next.readyAt);
     }
     return {
       released: this.#released,
       nextRetryAt: this.#nextRetryAt,
       changed: this.#changed,
       stale: this.stale,
+      ...(this.#autoDisable.length === 0 ? {} : { autoDisable: this.#autoDisable }),
     };
   }
 

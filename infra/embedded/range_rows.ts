@@ -4,7 +4,8 @@ import { RANGE_REASONS, type RangeReason, type VerdictRange } from "../../actors
 import type { Database, Row, Statement } from "./database.ts";
 import type { JobStanding } from "./job_rows.ts";
 
-const COLUMNS = "j.id, r.job_version, r.from_at, r.to_at, r.count, r.reason, r.decided_by, r.decided_at";
+const COLUMNS =
+  "j.id, r.job_version, r.from_at, r.to_at, r.count, r.reason, r.decided_by, r.decided_at, r.note";
 const RANGES = `SELECT ${COLUMNS} FROM verdict_ranges r JOIN jobs j ON j.seq = r.job`;
 
 export class RangeRows {
@@ -16,11 +17,11 @@ export class RangeRows {
   constructor(database: Database) {
     this.#extend = database.prepare(
       `UPDATE verdict_ranges SET to_at = ?, count = count + ?, decided_at = ?
-        WHERE job = ? AND from_at = ? AND job_version = ? AND reason = ? AND decided_by = ?`,
+        WHERE job = ? AND from_at = ? AND job_version = ? AND reason = ? AND decided_by = ? AND note IS ?`,
     );
     this.#insert = database.prepare(
-      `INSERT INTO verdict_ranges (job, from_at, to_at, job_version, count, reason, decided_by, decided_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO verdict_ranges (job, from_at, to_at, job_version, count, reason, decided_by, decided_at, note)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job, from_at) DO NOTHING`,
     );
     this.#at = database.prepare(
       `${RANGES} WHERE j.id = ? AND r.from_at <= ? ORDER BY r.from_at DESC LIMIT 1`,
@@ -33,11 +34,11 @@ export class RangeRows {
    * Gives the start of the range that is open now.
    */
   extend(job: JobStanding, openRange: number | null, part: RangePart, now: number): number {
-    const { from, to, count, reason, by } = part;
+    const { from, to, count, reason, by, note = null } = part;
     const isExtended = openRange !== null &&
-      this.#extend.change(to, count, now, job.seq, openRange, job.version, reason, by) === 1;
+      this.#extend.change(to, count, now, job.seq, openRange, job.version, reason, by, note) === 1;
     if (isExtended) return openRange;
-    this.#insert.execute(job.seq, from, to, job.version, count, reason, by, now);
+    this.#insert.execute(job.seq, from, to, job.version, count, reason, by, now, note);
     return from;
   }
 
@@ -53,7 +54,7 @@ export class RangeRows {
 }
 
 function toRange(row: Row): VerdictRange {
-  const [jobId, jobVersion, from, to, count, reason, by, decidedAt] = row;
+  const [jobId, jobVersion, from, to, count, reason, by, decidedAt, note] = row;
   return {
     jobId: String(jobId),
     jobVersion: Number(jobVersion),
@@ -63,6 +64,7 @@ function toRange(row: Row): VerdictRange {
     reason: toReason(String(reason)),
     by: String(by),
     decidedAt: Number(decidedAt),
+    note: typeof note === "string" ? note : null,
   };
 }
 

@@ -4,8 +4,9 @@
  * memory alone once it has settled.
  */
 import type { Clock } from "../../actors/ports/clock.ts";
-import type { LogLine, Report } from "../../actors/domain/message.ts";
-import type { ProgressReport, ReportQueue } from "../../actors/ports/queue.ts";
+import type { LogLine, Report, SignalNotice } from "../../actors/domain/message.ts";
+import type { HeldBack, ProgressReport, ReportQueue } from "../../actors/ports/queue.ts";
+import { nextTurn } from "./walk.ts";
 
 const AGAIN_MS = 200;
 const BATCH = 2000;
@@ -22,7 +23,7 @@ class Channel<T> {
   #handing: Promise<void> | null = null;
   #cancelAgain: (() => void) | null = null;
 
-  constructor(private readonly clock: Clock) {}
+  constructor(private readonly clock: Clock, private readonly turn: () => Promise<void>) {}
 
   send(items: readonly T[]): Promise<void> {
     if (items.length === 0) return Promise.resolve();
@@ -53,7 +54,7 @@ class Channel<T> {
 
   async #handOver(handler: (items: readonly T[]) => Promise<void>): Promise<void> {
     // What is sent in the same turn of the event loop travels together.
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await this.turn();
     const batch = this.#takeBatch();
     try {
       await handler(batch.flatMap((one) => one.items));
@@ -87,15 +88,23 @@ export class EmbeddedReportQueue implements ReportQueue {
   readonly #reports: Channel<Report>;
   readonly #lines: Channel<LogLine>;
   readonly #progress: Channel<ProgressReport>;
+  readonly #signals: Channel<SignalNotice>;
 
-  constructor(clock: Clock) {
-    this.#reports = new Channel(clock);
-    this.#lines = new Channel(clock);
-    this.#progress = new Channel(clock);
+  /** `turn`: lets the event loop go on once, so that what is sent meanwhile travels together. */
+  constructor(clock: Clock, turn: () => Promise<void> = nextTurn) {
+    this.#reports = new Channel(clock, turn);
+    this.#lines = new Channel(clock, turn);
+    this.#progress = new Channel(clock, turn);
+    this.#signals = new Channel(clock, turn);
   }
 
   sendReports(reports: readonly Report[]): Promise<void> {
     return this.#reports.send(reports);
+  }
+
+  /** Nothing: what is not safe yet is the sender's. */
+  heldBack(): HeldBack {
+    return { count: 0, ended: [] };
   }
 
   sendLines(lines: readonly LogLine[]): Promise<void> {
@@ -106,13 +115,19 @@ export class EmbeddedReportQueue implements ReportQueue {
     void this.#progress.send([progress]);
   }
 
+  sendSignal(signal: SignalNotice): void {
+    void this.#signals.send([signal]);
+  }
+
   receive(handlers: Parameters<ReportQueue["receive"]>[0]): Promise<{ stop(): Promise<void> }> {
     this.#reports.receive(handlers.reports);
     this.#lines.receive(handlers.lines);
     this.#progress.receive(handlers.progress);
+    this.#signals.receive(handlers.signals);
     return Promise.resolve({
       stop: async () => {
-        await Promise.all([this.#reports.stop(), this.#lines.stop(), this.#progress.stop()]);
+        const channels = [this.#reports, this.#lines, this.#progress, this.#signals];
+        await Promise.all(channels.map((one) => one.stop()));
       },
     });
   }

@@ -95,6 +95,7 @@ export const STORE_MIGRATIONS: readonly Migration[] = [
     lost INTEGER NOT NULL DEFAULT 0,
     ready_at INTEGER,
     next_action_at INTEGER,
+    -- How often it was put off, because the queue has its message; -1 when that is known to be gone.
     looks INTEGER NOT NULL DEFAULT 0,
     started_at INTEGER,
     lease_until INTEGER,
@@ -184,6 +185,111 @@ export const STORE_MIGRATIONS: readonly Migration[] = [
   CREATE INDEX idempotency_by_age ON idempotency (created_at);
 
   CREATE TABLE counters (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+  `,
+  `
+  -- Failure rules as JSON: see actors/domain/terms.ts.
+  ALTER TABLE terms ADD COLUMN rules TEXT NOT NULL DEFAULT '{}';
+
+  ALTER TABLE jobs ADD COLUMN run_count INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE jobs ADD COLUMN skipped_due_time TEXT;
+  ALTER TABLE jobs ADD COLUMN last_catch_up_at INTEGER;
+
+  -- When a catch-up run that waits for the run before it may start at the earliest.
+  ALTER TABLE occurrences ADD COLUMN not_before INTEGER;
+  -- How far the kill ladder was climbed, as JSON: see Ending in actors/domain/occurrence.ts.
+  ALTER TABLE occurrences ADD COLUMN ending TEXT;
+
+  -- What the person behind a range said.
+  ALTER TABLE verdict_ranges ADD COLUMN note TEXT;
+
+  -- Start of the first attempt; null while there has been one at most.
+  ALTER TABLE occurrences ADD COLUMN first_started_at INTEGER;
+
+  -- Set while the job is disabled because it kept failing, and until no due time of that time is undecided. JSON.
+  ALTER TABLE jobs ADD COLUMN auto_disabled TEXT;
+  -- Moments of a job's last consecutive final failures, JSON. A job that works has no row; a disabled one has.
+  CREATE TABLE failure_streaks (job INTEGER PRIMARY KEY, failures TEXT NOT NULL);
+
+  -- Dead letters, written with the end of the occurrence whose id they have, and standing without its row.
+  CREATE TABLE failed_occurrences (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    job INTEGER NOT NULL,
+    job_type TEXT NOT NULL,
+    job_version INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    scheduled_for INTEGER NOT NULL,
+    failed_at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    error TEXT,
+    reason TEXT,
+    last_output TEXT,
+    job_data TEXT NOT NULL,
+    resolved_at INTEGER,
+    resolution TEXT
+  );
+  CREATE INDEX failed_by_time ON failed_occurrences (failed_at);
+  CREATE INDEX failed_of_job ON failed_occurrences (job, failed_at);
+  CREATE INDEX failed_of_type ON failed_occurrences (job_type, failed_at);
+  CREATE INDEX failed_alike ON failed_occurrences (fingerprint, failed_at);
+  CREATE INDEX failed_unresolved ON failed_occurrences (failed_at, kind) WHERE resolved_at IS NULL;
+
+  -- Which occurrence replays which failed one; scheduled_for is the replay's.
+  CREATE TABLE replays (
+    occurrence_id TEXT PRIMARY KEY,
+    failed_id TEXT NOT NULL,
+    job INTEGER NOT NULL,
+    scheduled_for INTEGER NOT NULL,
+    action_id TEXT
+  ) WITHOUT ROWID;
+  CREATE INDEX replays_of ON replays (failed_id, scheduled_for);
+  CREATE INDEX replays_of_job ON replays (job);
+
+  CREATE TABLE bulk_actions (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    -- Options and selection as JSON.
+    options TEXT NOT NULL,
+    selection TEXT NOT NULL,
+    total INTEGER NOT NULL,
+    state_reason TEXT,
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    -- 1 when nothing is left to do or to wait for.
+    is_settled INTEGER NOT NULL
+  );
+  CREATE INDEX bulk_unsettled ON bulk_actions (seq) WHERE is_settled = 0;
+
+  -- An item once an action. scheduled_for is the occurrence's that is to end.
+  CREATE TABLE bulk_items (
+    action INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    not_before INTEGER NOT NULL,
+    occurrence_id TEXT,
+    scheduled_for INTEGER,
+    reason TEXT,
+    PRIMARY KEY (action, target)
+  ) WITHOUT ROWID;
+  CREATE INDEX bulk_items_in_order ON bulk_items (action, state, position);
+
+  -- What the watchdog found; at most one of a kind is open.
+  CREATE TABLE alerts (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    sentence TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    raised_at INTEGER NOT NULL,
+    raised_by TEXT NOT NULL,
+    seen_at INTEGER NOT NULL,
+    ended_at INTEGER
+  ) WITHOUT ROWID;
+  CREATE UNIQUE INDEX alerts_open ON alerts (kind) WHERE ended_at IS NULL;
   `,
 ];
 

@@ -2,19 +2,34 @@
  * The embedded store: `node:sqlite` in one locked folder, behind the same ports as PostgreSQL.
  * What each failure does is told in the folder's README.
  */
+import { FailingJobs } from "./failing_jobs.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { Alerts } from "../../actors/ports/alerts.ts";
 import type { Attempts } from "../../actors/ports/attempts.ts";
+import type { BulkActions } from "../../actors/ports/bulk_actions.ts";
 import type { Clock, Random } from "../../actors/ports/clock.ts";
+import type { Facts } from "../../actors/ports/facts.ts";
+import type { FailedOccurrences } from "../../actors/ports/failed_occurrences.ts";
 import type { Log } from "../../actors/ports/log.ts";
+import type { Meter } from "../../actors/ports/meter.ts";
+import type { Oversight } from "../../actors/ports/oversight.ts";
+import type { Reader, Reads } from "../../actors/ports/reads.ts";
+import type { Retention } from "../../actors/ports/retention.ts";
 import type { History, JobStore, Ledger, LineStore, Outcomes, Store } from "../../actors/ports/store.ts";
+import { EmbeddedAlerts } from "./alerts.ts";
 import { EmbeddedAttempts } from "./attempts.ts";
+import { EmbeddedBulkActions } from "./bulk_actions.ts";
 import { Counters } from "./counters.ts";
 import { type DataFolder, lockDataFolder } from "./data_folder.ts";
 import { type Database, type Migration, openDatabase, schemaVersion, type Statement } from "./database.ts";
 import { Epochs } from "./epochs.ts";
+import { EmbeddedFailedOccurrences } from "./failed_occurrences.ts";
+import { EmbeddedFacts } from "./facts.ts";
+import { FailedRows } from "./failed_rows.ts";
 import { GroupCommit } from "./group_commit.ts";
 import { EmbeddedHistory } from "./history.ts";
+import { IdempotencyKeys } from "./idempotency_keys.ts";
 import { JobHold } from "./job_hold.ts";
 import { JobMessages } from "./job_messages.ts";
 import { JobRows } from "./job_rows.ts";
@@ -23,11 +38,18 @@ import { EmbeddedLineStore } from "./line_store.ts";
 import { NewOccurrences } from "./new_occurrences.ts";
 import { OccurrenceRows } from "./occurrence_rows.ts";
 import { EmbeddedOutcomes } from "./outcomes.ts";
+import { EmbeddedOversight } from "./oversight.ts";
+import { measured, type Pace, REAL_PACE } from "./pace.ts";
 import { RangeRows } from "./range_rows.ts";
 import { RecoveryRows } from "./recovery_rows.ts";
+import { Removal } from "./removal.ts";
+import { EmbeddedRetention } from "./retention.ts";
+import { Replays } from "./replays.ts";
 import { LOG_MIGRATIONS, STORE_MIGRATIONS } from "./schema.ts";
 import { TermsBook } from "./terms.ts";
 import { Triggers } from "./triggers.ts";
+import { EmbeddedWorkload } from "./workload.ts";
+import { soleCopy } from "../sole_copy.ts";
 
 export interface EmbeddedStoreOptions {
   /** Created when it is missing; locked until `close`. */
@@ -35,6 +57,10 @@ export interface EmbeddedStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Left out: the event loop and the disk of this machine. */
+  readonly pace?: Pace;
+  /** Told how long each sync took. */
+  readonly meter?: Pick<Meter, "observe">;
 }
 
 export interface EmbeddedStore {
@@ -96,23 +122,31 @@ async function assemble(
   main: Database,
   logs: Database,
 ): Promise<EmbeddedStore> {
-  const { clock, random, log } = options;
+  const { clock, random, log, meter } = options;
+  const pace = meter === undefined ? options.pace : measured(options.pace ?? REAL_PACE, meter);
   const counters = new Counters(main);
   const terms = new TermsBook(main);
   const messages = new JobMessages(terms);
   const hold = new JobHold(main, messages);
   const occurrences = new NewOccurrences(main, hold, messages, counters);
   const rows = new OccurrenceRows(main, messages, terms, counters);
-  const group = new GroupCommit(main, [counters, terms, occurrences]);
-  const lineGroup = new GroupCommit(logs);
+  const failing = new FailingJobs(main);
+  const group = new GroupCommit(main, [counters, terms, occurrences, failing], pace);
+  const lineGroup = new GroupCommit(logs, [], pace);
   const lines = new EmbeddedLineStore(logs, lineGroup);
   const ranges = new RangeRows(main);
-  const jobs = new JobRows(main, group, counters, clock, hold, (ids) => lines.remove(ids));
-  const triggers = new Triggers(main, jobs, hold, occurrences, terms);
-  const outcomes = new EmbeddedOutcomes(main, group, rows, hold, triggers);
+  const removeLines = (ids: readonly string[]) => lines.remove(ids);
+  const jobs = new JobRows(main, group, counters, clock, hold, failing, removeLines);
+  const epochs = new Epochs(main);
+  const keys = new IdempotencyKeys(main);
+  const triggers = new Triggers(main, keys, jobs, hold, occurrences, terms, failing);
+  const failedRows = new FailedRows(main, lines);
+  const replays = new Replays({ failed: failedRows, jobs, hold, occurrences, terms });
+  const outcomes = new EmbeddedOutcomes(main, group, rows, hold, triggers, failedRows, failing);
   const ledger = new EmbeddedLedger({
     group,
-    epochs: new Epochs(main),
+    epochs,
+    failing,
     jobs,
     occurrences,
     recovery: new RecoveryRows(main, messages, terms),
@@ -120,10 +154,42 @@ async function assemble(
     terms,
     outcomes,
   });
-  const history = new EmbeddedHistory(main, group, terms, ranges, counters);
+  const retention = new EmbeddedRetention(main, {
+    group,
+    epochs,
+    removal: new Removal(main, counters),
+    removeLines,
+  });
+  const history = new EmbeddedHistory(main, group, terms, ranges, counters, hold, failedRows);
+  const failed = new EmbeddedFailedOccurrences(group, failedRows, replays, keys);
+  const bulk = new EmbeddedBulkActions({
+    database: main,
+    group,
+    epochs,
+    replays,
+    outcomes,
+    failed: failedRows,
+    keys,
+  });
+  const oversight = new EmbeddedOversight(main, group);
+  const alerts = new EmbeddedAlerts(main, group);
   const storeId = await group.write(() => readStoreId(main, random));
   await jobs.finishRemovals();
-  const store = new EmbeddedStoreParts({ jobs, ledger, outcomes, history, lines, storeId }, {
+  const store = new EmbeddedStoreParts({
+    jobs,
+    ledger,
+    outcomes,
+    history,
+    lines,
+    oversight,
+    alerts,
+    retention,
+    failed,
+    bulk,
+    facts: new EmbeddedFacts(main, group),
+    storeId,
+    workload: new EmbeddedWorkload(main, group, terms),
+  }, {
     folder,
     clock,
     log,
@@ -145,14 +211,7 @@ interface OpenFile {
   readonly group: GroupCommit;
 }
 
-interface Ports {
-  readonly jobs: JobStore;
-  readonly ledger: Ledger;
-  readonly outcomes: Outcomes;
-  readonly history: History;
-  readonly lines: LineStore;
-  readonly storeId: string;
-}
+type Ports = Omit<Store, "reads" | "check" | "close"> & Pick<Reader, "workload">;
 
 class EmbeddedStoreParts implements Store {
   readonly jobs: JobStore;
@@ -160,6 +219,13 @@ class EmbeddedStoreParts implements Store {
   readonly outcomes: Outcomes;
   readonly history: History;
   readonly lines: LineStore;
+  readonly oversight: Oversight;
+  readonly alerts: Alerts;
+  readonly reads: Reads;
+  readonly retention: Retention;
+  readonly failed: FailedOccurrences;
+  readonly bulk: BulkActions;
+  readonly facts: Facts;
   readonly storeId: string;
   readonly #probes: readonly { readonly group: GroupCommit; readonly statement: Statement }[];
   #closing: Promise<void> | null = null;
@@ -178,6 +244,13 @@ class EmbeddedStoreParts implements Store {
     this.outcomes = ports.outcomes;
     this.history = ports.history;
     this.lines = ports.lines;
+    this.oversight = ports.oversight;
+    this.alerts = ports.alerts;
+    this.reads = soleCopy(ports);
+    this.retention = ports.retention;
+    this.failed = ports.failed;
+    this.bulk = ports.bulk;
+    this.facts = ports.facts;
     this.storeId = ports.storeId;
     this.#probes = parts.files.map(({ database, group }) => ({
       group,

@@ -2,7 +2,8 @@
  * What the occurrences of one job version have in common, and the names of the instances that run them: interned,
  * so that a row says it with one small integer.
  */
-import type { TypeDefaults } from "../../actors/domain/plan.ts";
+import type { FailureRules } from "../../actors/domain/retry.ts";
+import { agreeTerms, rulesOf, rulesText, type TypeDefaults } from "../../actors/domain/terms.ts";
 import type { Database, Statement } from "./database.ts";
 import type { Participant } from "./group_commit.ts";
 import type { JobStanding } from "./job_rows.ts";
@@ -17,6 +18,7 @@ export interface Terms {
   readonly maxAttempts: number;
   readonly baseRetryDelaySeconds: number;
   readonly executionTimeoutSeconds: number | null;
+  readonly rules: FailureRules;
   /** `payloads.seq` of the job's data. */
   readonly payload: number;
 }
@@ -30,7 +32,7 @@ export interface Instance {
 const CACHE_LIMIT = 20_000;
 
 const COLUMNS = `t.seq, t.job, j.id, t.job_version, t.job_type, t.pool, t.max_attempts,
-  t.base_retry_delay_seconds, t.execution_timeout_seconds, t.payload`;
+  t.base_retry_delay_seconds, t.execution_timeout_seconds, t.payload, t.rules`;
 
 export class TermsBook implements Participant {
   readonly #terms = new Map<number, Terms>();
@@ -49,11 +51,11 @@ export class TermsBook implements Participant {
     );
     this.#find = database.prepare(
       `SELECT seq FROM terms WHERE job = ? AND job_version = ? AND max_attempts = ?
-         AND base_retry_delay_seconds = ? AND execution_timeout_seconds IS ?`,
+         AND base_retry_delay_seconds = ? AND execution_timeout_seconds IS ? AND rules = ?`,
     );
     this.#insert = database.prepare(
       `INSERT INTO terms (job, job_version, job_type, pool, max_attempts, base_retry_delay_seconds,
-         execution_timeout_seconds, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`,
+         execution_timeout_seconds, payload, rules) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`,
     );
     this.#payload = database.prepare("SELECT data FROM payloads WHERE seq = ?");
     this.#readInstance = database.prepare("SELECT worker_id, instance_id FROM instances WHERE seq = ?");
@@ -66,10 +68,17 @@ export class TermsBook implements Participant {
   /** The terms on which an occurrence of this job starts now. */
   of(job: JobStanding, defaults: TypeDefaults): Terms {
     const { definition } = job;
-    const maxAttempts = (definition.maxRetries ?? defaults.maxRetries) + 1;
-    const baseRetryDelay = definition.baseRetryDelaySeconds ?? defaults.baseRetryDelaySeconds;
-    const timeout = definition.executionTimeoutSeconds ?? defaults.executionTimeoutSeconds;
-    const key = [job.seq, job.version, maxAttempts, baseRetryDelay, timeout] as const;
+    const agreed = agreeTerms(definition, defaults);
+    const { maxAttempts, baseRetryDelaySeconds, executionTimeoutSeconds } = agreed;
+    const rules = rulesText(agreed.rules);
+    const key = [
+      job.seq,
+      job.version,
+      maxAttempts,
+      baseRetryDelaySeconds,
+      executionTimeoutSeconds,
+      rules,
+    ] as const;
     const row = this.#find.row(...key) ??
       this.#insert.row(
         job.seq,
@@ -77,9 +86,10 @@ export class TermsBook implements Participant {
         definition.jobType,
         definition.workerId,
         maxAttempts,
-        baseRetryDelay,
-        timeout,
+        baseRetryDelaySeconds,
+        executionTimeoutSeconds,
         job.payload,
+        rules,
       );
     return this.get(Number(row?.[0]));
   }
@@ -100,6 +110,7 @@ export class TermsBook implements Participant {
       baseRetryDelaySeconds: Number(row[7]),
       executionTimeoutSeconds: row[8] === null ? null : Number(row[8]),
       payload: Number(row[9]),
+      rules: rulesOf(String(row[10])),
     };
     if (this.#terms.size >= CACHE_LIMIT) this.#terms.clear();
     this.#terms.set(seq, terms);

@@ -1,67 +1,58 @@
 /** Triggers: occurrences that a person or program asked for, each request once by its idempotency key. */
+import { probeEntry } from "../../actors/domain/auto_disable.ts";
+import { type TriggerRefusal, triggerRefusal } from "../../actors/domain/concurrency.ts";
 import type { JobMessage } from "../../actors/domain/message.ts";
-import type { TriggerAnswer, TriggerRequest } from "../../actors/ports/store.ts";
+import { type OccurrenceStatus, statusOf } from "../../actors/domain/occurrence.ts";
+import type { ChangedOccurrence, TriggerAnswer, TriggerRequest } from "../../actors/ports/store.ts";
 import type { Database, Statement } from "./database.ts";
+import type { FailingJobs } from "./failing_jobs.ts";
+import type { IdempotencyKeys } from "./idempotency_keys.ts";
 import type { JobHold } from "./job_hold.ts";
-import type { JobRows } from "./job_rows.ts";
+import type { JobRows, JobStanding } from "./job_rows.ts";
 import type { NewOccurrences } from "./new_occurrences.ts";
 import type { TermsBook } from "./terms.ts";
 
-/** How long a key is remembered. */
-const KEY_LIFETIME_MS = 24 * 60 * 60 * 1000;
-/** Old keys deleted on the way of each new one: more than one, so that the table shrinks. */
-const PURGED_AT_ONCE = 10;
-
 export class Triggers {
-  readonly #findKey: Statement;
-  readonly #keepKey: Statement;
-  readonly #purgeKeys: Statement;
+  readonly #status: Statement;
 
   constructor(
     database: Database,
+    private readonly keys: IdempotencyKeys,
     private readonly jobs: JobRows,
     private readonly hold: JobHold,
     private readonly occurrences: NewOccurrences,
     private readonly terms: TermsBook,
+    private readonly failing: FailingJobs,
   ) {
-    this.#findKey = database.prepare(
-      "SELECT request_hash, occurrence_ids FROM idempotency WHERE key = ? AND created_at > ?",
-    );
-    this.#keepKey = database.prepare(
-      `INSERT INTO idempotency (key, request_hash, created_at, occurrence_ids) VALUES (?, ?, ?, ?)
-         ON CONFLICT (key) DO UPDATE SET request_hash = excluded.request_hash, created_at = excluded.created_at,
-           occurrence_ids = excluded.occurrence_ids`,
-    );
-    this.#purgeKeys = database.prepare(
-      `DELETE FROM idempotency WHERE key IN
-         (SELECT key FROM idempotency WHERE created_at <= ? ORDER BY created_at LIMIT ${PURGED_AT_ONCE})`,
-    );
+    this.#status = database.prepare("SELECT status FROM occurrences WHERE id = ?");
   }
 
   /**
    * Inside a transaction. Under Skip the whole request is refused while a run is on; when none is, the first item
-   * runs and the others are Skipped because of it, so that each id in the answer can be looked up.
+   * runs and the others are Skipped because of it, so that each id in the answer can be looked up. Under Queue there
+   * is room for all of them, or the whole request is refused.
    */
   trigger(request: TriggerRequest): TriggerAnswer {
     const { jobId, at, items, force, idempotency } = request;
-    if (idempotency !== null) {
-      const seen = this.#findKey.row(idempotency.key, at - KEY_LIFETIME_MS);
-      if (seen !== undefined) {
-        return seen[0] === idempotency.requestHash
-          ? { ok: true, occurrenceIds: JSON.parse(String(seen[1])), messages: [], replayed: true }
-          : { ok: false, reason: "idempotency-mismatch" };
-      }
+    const seen = this.keys.find(idempotency, at);
+    if (seen === "mismatch") return { ok: false, reason: "idempotency-mismatch" };
+    if (seen !== null) {
+      const statuses = seen.map((id) => this.#statusOf(id));
+      return { ok: true, occurrenceIds: seen, statuses, messages: [], unsent: [], replayed: true };
     }
     const job = this.jobs.standing(jobId);
     if (job === null) return { ok: false, reason: "not-found" };
     if (!job.definition.isActive) return { ok: false, reason: "disabled" };
-    if (job.definition.concurrentExecutionPolicy === "Skip" && !force) {
-      const holder = this.hold.holder(job.seq);
-      if (holder !== null) return { ok: false, reason: "overlap", occurrenceId: holder.id };
-    }
+    const refusal = this.#refusal(job, { wanted: items.length, isForced: force });
+    if (refusal !== null) return { ok: false, ...refusal };
+    const entry = probeEntry(job.autoDisabled, items.length, force);
+    if (!entry.ok) return entry;
+    let mayProbe = entry.mayProbe;
     const terms = this.terms.of(job, request.defaults);
     const reason = `Triggered by ${request.by}` + (request.reason === null ? "" : `: ${request.reason}`);
     const messages: JobMessage[] = [];
+    const unsent: ChangedOccurrence[] = [];
+    const statuses: OccurrenceStatus[] = [];
     for (const item of items) {
       const added = this.occurrences.add({
         id: item.occurrenceId,
@@ -73,14 +64,33 @@ export class Triggers {
         jobData: item.jobData,
         reason,
         isForced: force,
+        notBefore: null,
       });
       if (added.kind === "run") messages.push(added.message);
+      else if (added.kind !== "duplicate") unsent.push(added.changed);
+      statuses.push(added.kind === "skip" ? "Skipped" : "Queued");
+      if (mayProbe && job.autoDisabled !== null && (added.kind === "run" || added.kind === "wait")) {
+        mayProbe = false;
+        this.failing.keep(job.seq, { ...job.autoDisabled, probeId: item.occurrenceId }, job.nextDueAt);
+      }
     }
     const occurrenceIds = items.map((item) => item.occurrenceId);
-    if (idempotency !== null) {
-      this.#purgeKeys.execute(at - KEY_LIFETIME_MS);
-      this.#keepKey.execute(idempotency.key, idempotency.requestHash, at, JSON.stringify(occurrenceIds));
-    }
-    return { ok: true, occurrenceIds, messages, replayed: false };
+    this.keys.keep(idempotency, at, occurrenceIds);
+    return { ok: true, occurrenceIds, statuses, messages, unsent, replayed: false };
+  }
+
+  #refusal(
+    { seq, definition: { concurrentExecutionPolicy: policy } }: JobStanding,
+    asked: { readonly wanted: number; readonly isForced: boolean },
+  ): TriggerRefusal | null {
+    if (policy === "Allow") return null;
+    const holder = this.hold.holder(seq)?.id ?? null;
+    const count = policy === "Queue" ? this.hold.count(seq) : 1;
+    return triggerRefusal(policy, { holder, count }, asked);
+  }
+
+  #statusOf(id: string): OccurrenceStatus | null {
+    const row = this.#status.row(id);
+    return row === undefined ? null : statusOf(Number(row[0]));
   }
 }

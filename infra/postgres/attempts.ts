@@ -4,17 +4,20 @@
  *
  * A claim whose connection failed is made again. It then finds the row Running under its token, by its own instance,
  * and knows that the first try was granted; unless this process granted that token to another call already.
+ *
+ * Claims of messages that came without job data read it in the claim's own transaction, by a function that gives it
+ * to the instance which runs the attempt only: who cannot have the data does not have the claim.
  */
 import type { ClaimAnswer, RenewAnswer } from "../../actors/domain/message.ts";
 import { isFinal, statusNumber, statusOf } from "../../actors/domain/occurrence.ts";
-import type { Attempts, ClaimRequest } from "../../actors/ports/attempts.ts";
+import type { Attempts, ClaimRequest, Results, RunOf } from "../../actors/ports/attempts.ts";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { RunningAttempt } from "../../actors/ports/presence.ts";
 import { countMoved } from "./counters.ts";
 import type { Database, Row, Session } from "./database.ts";
 import { byDay, isStorableTime, onDay } from "./day.ts";
 import { Gather } from "./gather.ts";
-import { asTimeOrNull, isUuid, millis, numbers, time, uuids } from "./literal.ts";
+import { asText, asTimeOrNull, isUuid, millis, numbers, storable, time, uuids } from "./literal.ts";
 import { readCancel } from "./occurrence_rows.ts";
 import type { InstanceBook } from "./terms.ts";
 
@@ -46,7 +49,7 @@ interface Claim {
   readonly instance: number;
 }
 
-export class PostgresAttempts implements Attempts {
+export class PostgresAttempts implements Attempts, Results {
   readonly #claims: Gather<ClaimCall, readonly ClaimAnswer[]>;
   readonly #renewals: Gather<RenewCall, readonly RenewAnswer[]>;
   readonly #granted = new Set<string>();
@@ -81,6 +84,19 @@ export class PostgresAttempts implements Attempts {
     return await this.#renewals.add({ attempts, leaseUntil: this.clock.now() + leaseMs });
   }
 
+  async keep(attempt: RunOf, result: string): Promise<boolean> {
+    const { occurrenceId, scheduledFor, token, workerId, instanceId } = attempt;
+    if (!isUuid(occurrenceId) || !isStorableTime(scheduledFor)) return false;
+    return await this.database.call("keep a result", async (session) => {
+      const [instance = 0] = await this.instances.seqs(session, [{ workerId, instanceId }]);
+      const [row] = await session.rows(
+        `SELECT keep_result($1::uuid, ${time("$2::float8")}, $3::integer, $4::bigint, $5::text)`,
+        [occurrenceId, scheduledFor, token, instance, storable(result)],
+      );
+      return row?.[0] === true;
+    });
+  }
+
   // ------------------------------------------------------------------------------------------------- claims
 
   async #claimAll(calls: readonly ClaimCall[]): Promise<readonly (readonly ClaimAnswer[])[]> {
@@ -104,17 +120,30 @@ export class PostgresAttempts implements Attempts {
     // Of several claims on one message the first asks, and the next ask when that is answered.
     while (wave.length > 0) {
       const { first, rest } = firstOfEach(wave);
-      await this.#claimWave(first, answers);
+      const heavy = first.filter(bringsData);
+      const light = heavy.length === 0 ? first : first.filter((claim) => !bringsData(claim));
+      if (light.length > 0) {
+        await this.database.call("claim due jobs", this.#claimWave(light, answers));
+      }
+      if (heavy.length > 0) {
+        await this.database.transaction("claim due jobs", this.#claimWave(heavy, answers, readJobData));
+      }
       wave = rest;
     }
     return claims.map((some) => some.map((claim) => answers.get(claim) ?? { ok: false, reason: "gone" }));
   }
 
-  #claimWave(claims: readonly Claim[], answers: Map<Claim, ClaimAnswer>): Promise<void> {
+  #claimWave(
+    claims: readonly Claim[],
+    answers: Map<Claim, ClaimAnswer>,
+    read?: typeof readJobData,
+  ): (session: Session, isRetry: boolean) => Promise<void> {
+    // By this call: its second try may meet them.
+    const own = new Set<Claim>();
     const known = claims.filter(({ request: { message } }) =>
       isUuid(message.occurrenceId) && isStorableTime(message.scheduledFor)
     ).sort((left, right) => left.request.message.occurrenceId < right.request.message.occurrenceId ? -1 : 1);
-    return this.database.call("claim due jobs", async (session, isRetry) => {
+    return async (session, isRetry) => {
       for (const [day, some] of byDay(known, ({ request }) => request.message.scheduledFor)) {
         const granted = await grant(session, day, some);
         const refused = some.filter((claim) =>
@@ -124,27 +153,33 @@ export class PostgresAttempts implements Attempts {
           const row = granted.get(claim.request.message.occurrenceId.toLowerCase());
           if (row === undefined) continue;
           this.#remember(claim);
+          own.add(claim);
           answers.set(claim, { ok: true, token: Number(row[1]), attempt: Number(row[2]) });
         }
-        if (refused.length === 0) continue;
-        const rows = await readRefused(session, day, refused);
-        for (const claim of refused) {
-          answers.set(
-            claim,
-            this.#refusal(claim, rows.get(claim.request.message.occurrenceId.toLowerCase()), isRetry),
-          );
+        if (refused.length > 0) {
+          const rows = await readRefused(session, day, refused);
+          for (const claim of refused) {
+            const row = rows.get(claim.request.message.occurrenceId.toLowerCase());
+            answers.set(claim, this.#refusal(claim, row, isRetry, own));
+          }
         }
+        await read?.(session, some, answers);
       }
-    });
+    };
   }
 
-  #refusal(claim: Claim, row: Row | undefined, isRetry: boolean): ClaimAnswer {
+  #refusal(
+    claim: Claim,
+    row: Row | undefined,
+    isRetry: boolean,
+    grantedHere: ReadonlySet<Claim>,
+  ): ClaimAnswer {
     if (row === undefined) return { ok: false, reason: "gone" };
     const status = statusOf(Number(row[1]));
     const token = Number(row[2]);
     if (isRetry && status === "Running" && token === claim.request.message.token + 1) {
       const isOwn = Number(row[4]) === claim.instance && asTimeOrNull(row[6]) === Math.round(claim.at);
-      if (isOwn && !this.#granted.has(grantKey(claim))) {
+      if (isOwn && (grantedHere.has(claim) || !this.#granted.has(grantKey(claim)))) {
         this.#remember(claim);
         return { ok: true, token, attempt: Number(row[5]) };
       }
@@ -213,6 +248,7 @@ async function grant(
   day: number,
   claims: readonly Claim[],
 ): Promise<ReadonlyMap<string, Row>> {
+  // The clock is asked only about what waits for a moment: what was ready before it was set back is ready.
   const rows = await session.rows(
     `WITH claimed AS (
        UPDATE occurrences o SET status = ${RUNNING}, token = o.token + 1, attempt = o.attempt + 1,
@@ -224,7 +260,8 @@ async function grant(
          FROM unnest($1::uuid[], $2::float8[], $3::integer[], $4::bigint[], $5::float8[], $6::float8[])
            AS u (id, at, token, instance, now, lease)
         WHERE o.id = u.id AND o.scheduled_for = ${time("u.at")} AND ${onDay(day, "o.scheduled_for")}
-          AND o.status = ${QUEUED} AND o.token = u.token AND o.ready_at <= ${time("u.now")}
+          AND o.status = ${QUEUED} AND o.token = u.token
+          AND (o.ready_at <= ${time("u.now")} OR o.next_action_at <> o.ready_at)
         RETURNING o.id, o.token, o.attempt
      ), counted AS (${countMoved("claimed", "Queued", "Running")})
      SELECT id, token, attempt FROM claimed`,
@@ -238,6 +275,39 @@ async function grant(
     ],
   );
   return new Map(rows.map((row) => [String(row[0]), row]));
+}
+
+/** Adds their job data to the answers of those that were granted. */
+async function readJobData(
+  session: Session,
+  claims: readonly Claim[],
+  answers: Map<Claim, ClaimAnswer>,
+): Promise<void> {
+  const granted = claims.flatMap((claim) => {
+    const answer = answers.get(claim);
+    return answer?.ok === true ? [{ claim, answer }] : [];
+  });
+  if (granted.length === 0) return;
+  const rows = await session.rows(
+    `SELECT claimed_job_data(u.id, ${time("u.at")}, u.token, u.instance)
+       FROM unnest($1::uuid[], $2::float8[], $3::integer[], $4::bigint[]) WITH ORDINALITY
+         AS u (id, at, token, instance, place) ORDER BY u.place`,
+    [
+      uuids(granted.map(({ claim }) => claim.request.message.occurrenceId)),
+      numbers(granted.map(({ claim }) => claim.request.message.scheduledFor)),
+      numbers(granted.map(({ answer }) => answer.token)),
+      numbers(granted.map(({ claim }) => claim.instance)),
+    ],
+  );
+  for (const [index, { claim, answer }] of granted.entries()) {
+    const jobData = asText(rows[index]?.[0]);
+    if (jobData === null) throw new Error("no job data of an attempt that was claimed");
+    answers.set(claim, { ...answer, jobData });
+  }
+}
+
+function bringsData({ request }: Claim): boolean {
+  return request.message.jobDataBytes !== undefined;
 }
 
 async function readRefused(

@@ -1,9 +1,10 @@
 /**
  * Completed attempts of jobs that allow runs side by side, ended by one statement: it compares token and status, and
- * leaves alone what holds a job, for whoever waits there is released under the job's lock.
+ * leaves alone what holds a job, for whoever waits there is released under the job's lock, what ends a streak of
+ * failures, for that is counted under it, replays, whose end resolves what they replay, and results that are kept.
  */
 import type { Report } from "../../actors/domain/message.ts";
-import { statusNumber } from "../../actors/domain/occurrence.ts";
+import { ORIGINS, statusNumber } from "../../actors/domain/occurrence.ts";
 import type { ChangedOccurrence } from "../../actors/ports/store.ts";
 import { countMoved } from "./counters.ts";
 import type { Database, Session } from "./database.ts";
@@ -14,6 +15,7 @@ import type { Terms, TermsBook } from "./terms.ts";
 
 const RUNNING = statusNumber("Running");
 const COMPLETED = statusNumber("Completed");
+const REPLAY = ORIGINS.indexOf("replay");
 
 /** Most reports in one statement. */
 const GATHERED_AT_MOST = 1000;
@@ -84,7 +86,8 @@ export class Completions {
            FROM unnest($1::uuid[], $2::float8[], $3::integer[], $4::float8[], $5::float8[], $6::text[])
              AS u (id, at, token, ended, duration, result)
           WHERE o.id = u.id AND o.scheduled_for = ${time("u.at")} AND ${onDay(day, "o.scheduled_for")}
-            AND o.status = ${RUNNING} AND o.token = u.token AND NOT o.holds_job
+            AND o.status = ${RUNNING} AND o.token = u.token AND NOT o.holds_job AND o.origin <> ${REPLAY}
+            AND NOT EXISTS (SELECT 1 FROM failure_streaks f WHERE f.job = o.job)
           RETURNING o.id, o.terms, o.attempt
        ), counted AS (${countMoved("done", "Running", "Completed")})
        SELECT id, terms, attempt FROM done`,
@@ -106,7 +109,8 @@ export class Completions {
 }
 
 function fits(report: Report): boolean {
-  return report.outcome.kind === "completed" && isUuid(report.occurrenceId) &&
+  return report.outcome.kind === "completed" && report.outcome.resultIsKept !== true &&
+    isUuid(report.occurrenceId) &&
     isStorableTime(report.scheduledFor) && isStorableTime(report.endedAt);
 }
 

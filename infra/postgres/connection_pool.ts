@@ -20,6 +20,8 @@ const LIFETIME_MS = 45 * 60_000;
 
 export class Connection {
   isClosed = false;
+  /** A statement has been answered on it. */
+  isOpen = false;
   readonly openedAt = systemClock.mono();
   readonly #sql: ReturnType<typeof postgres>;
 
@@ -40,7 +42,9 @@ export class Connection {
       throw Object.assign(new Error("the connection was closed"), { code: "CONNECTION_CLOSED" });
     }
     try {
-      return await this.#sql.unsafe(text, parameters as Bindable[], { prepare }).values() as Row[];
+      const rows = await this.#sql.unsafe(text, parameters as Bindable[], { prepare }).values() as Row[];
+      this.isOpen = true;
+      return rows;
     } catch (error) {
       if (endsConnection(error)) this.isClosed = true;
       throw error;

@@ -11,6 +11,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { Log } from "../../actors/ports/log.ts";
+import type { Meter } from "../../actors/ports/meter.ts";
 import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { systemClock } from "../clock.ts";
 import {
@@ -34,10 +35,16 @@ export interface ConnectionOptions {
   readonly maxConnections: number;
   /** False behind a pooler that gives each transaction another connection (PgBouncer). */
   readonly prepare: boolean;
+  /** What the server shows of the connections; `application_name`. */
+  readonly applicationName?: string;
   /** The schema that holds the tables; without it, what the role's search_path says. */
   readonly schema?: string;
   /** Milliseconds after which one try is given up and the connections are made anew. Default 6,500. */
   readonly tryMs?: number;
+  /** False where the caller knows another server to ask: the first failure is then the call's. Default true. */
+  readonly triesAgain?: boolean;
+  /** Told how long each statement took. */
+  readonly meter?: Pick<Meter, "observe">;
   readonly log: Log;
 }
 
@@ -120,15 +127,21 @@ export class Database {
   ): Promise<T> {
     return this.#run(action, async (connection, isRetry) => {
       const session = this.#session(connection);
-      await session.rows(this.options.prepare ? "BEGIN" : `BEGIN; ${this.#setLocally()}`);
+      const begun = session.rows(this.options.prepare ? "BEGIN" : `BEGIN; ${this.#setLocally()}`);
+      // It goes out together with the first statement, and saves a way there and back. Not on a new connection: when
+      // that fails, the client takes what comes next to another one, where nothing has begun.
+      if (connection.isOpen) begun.catch(() => {});
+      else await begun;
       try {
         const value = await work(session, isRetry);
+        await begun;
         await session.rows("COMMIT");
         return value;
       } catch (error) {
         // Otherwise the server has rolled back by itself.
         if (!connection.isClosed) await rollBack(session, connection);
-        throw error;
+        // What came after a BEGIN that failed has failed because of it.
+        throw await begun.then(() => error, (first) => first);
       }
     }, options.deadlineMs ?? CALL_MS);
   }
@@ -148,7 +161,10 @@ export class Database {
       connect_timeout: CONNECT_SECONDS,
       onnotice: () => {},
       // A pooler refuses parameters that it does not know.
-      connection: { application_name: "milvaion", ...(prepare ? this.#settings() : {}) },
+      connection: {
+        application_name: this.options.applicationName ?? "milvaion",
+        ...(prepare ? this.#settings() : {}),
+      },
     };
   }
 
@@ -163,13 +179,24 @@ export class Database {
   }
 
   #session(connection: Connection): Session {
-    const { prepare } = this.options;
+    const { prepare, meter } = this.options;
     return {
       rows: (text, parameters = []) => {
         const planned = prepare && parameters.length > 0 ? this.#planned(text) : text;
-        return connection.rows(planned, parameters, prepare);
+        const answer = connection.rows(planned, parameters, prepare);
+        return meter === undefined ? answer : this.#measured(meter, answer);
       },
     };
+  }
+
+  /** One that fails counts too: it may be the slowest. */
+  async #measured<T>(meter: Pick<Meter, "observe">, answer: Promise<T>): Promise<T> {
+    const began = systemClock.mono();
+    try {
+      return await answer;
+    } finally {
+      meter.observe("postgres_statement_seconds", (systemClock.mono() - began) / 1000);
+    }
   }
 
   /**
@@ -204,7 +231,7 @@ export class Database {
         } catch (error) {
           const pause = error instanceof Restart ? 0 : PAUSES_MS[tries];
           const isOver = pause === undefined || systemClock.mono() + pause >= endsAt ||
-            !this.#hasAnswered && isUnreachable(error);
+            this.options.triesAgain === false || !this.#hasAnswered && isUnreachable(error);
           // What the first try is still about to commit is in the second one's way.
           const isFirstInTheWay = tries > 0 && codeOf(error) === "23505";
           if (!mayTryAgain(error) && !isFirstInTheWay || isOver) throw failure(action, error);

@@ -1,6 +1,7 @@
 /** What people read: occurrences with their attempts and state changes, verdict ranges, totals. */
 import {
   type Attempt,
+  attemptOutcomeOf,
   type ErrorReport,
   isFinal,
   type Occurrence,
@@ -12,6 +13,7 @@ import { attemptsOf, changesOf, type PastAttempt } from "../../actors/domain/sta
 import type { VerdictRange } from "../../actors/domain/verdict.ts";
 import type {
   History,
+  JobHolding,
   OccurrenceDetail,
   OccurrenceFilter,
   OccurrenceSummary,
@@ -21,17 +23,20 @@ import type {
 import { readCounts } from "./counters.ts";
 import type { Database, Row, Session } from "./database.ts";
 import { dayOf, isStorableTime, LATEST_MS, onDay } from "./day.ts";
+import { readHolds } from "./job_holds.ts";
 import { asNumber, asText, asTime, asTimeOrNull, isUuid, millis, time } from "./literal.ts";
-import { readCancel } from "./occurrence_rows.ts";
+import { readCancel, readEnding } from "./occurrence_rows.ts";
 import { newestRanges, rangeAt } from "./range_rows.ts";
 import type { Instance, Terms, TermsBook } from "./terms.ts";
+import { replayOf, replaysOf } from "./failed_rows.ts";
 import { collectPage } from "./walk.ts";
 
 const COLUMNS = `seq, id, terms, origin, status, ${millis("scheduled_for")}, ${millis("created_at")},
   ${millis("started_at")}, ${millis("ended_at")}, duration_ms, instance, attempt, token, ${
   millis("ready_at")
 }, result,
-  error, reason, created_reason, cancel, progress_done, progress_total, blocked_by, job_data`;
+  error, reason, created_reason, cancel, progress_done, progress_total, blocked_by, job_data,
+  ending`;
 
 const COMPLETED = statusNumber("Completed");
 
@@ -110,6 +115,8 @@ export class PostgresHistory implements History {
         attempts: attemptsOf(occurrence, past, readProgress(row[19], row[20])),
         changes: changesOf(occurrence, past, asText(row[17])),
         blockedBy: asText(row[21]),
+        replayOf: await replayOf(session, occurrence.id),
+        replays: await replaysOf(session, occurrence.id),
       };
     });
   }
@@ -132,6 +139,13 @@ export class PostgresHistory implements History {
 
   ranges(jobId: string, limit: number): Promise<readonly VerdictRange[]> {
     return newestRanges(this.database, jobId, limit);
+  }
+
+  async holding(jobId: string): Promise<JobHolding> {
+    const job = await this.#jobSeq(jobId);
+    if (job === undefined) return { holder: null, count: 0 };
+    const holds = await this.database.call("read who holds a job", (session) => readHolds(session, [job]));
+    return holds.get(job) ?? { holder: null, count: 0 };
   }
 
   counts(): Promise<StatusCounts> {
@@ -231,11 +245,13 @@ function occurrenceOf(row: Row, names: Names, jobData: string): Occurrence {
     baseRetryDelaySeconds: terms.baseRetryDelaySeconds,
     executionTimeoutSeconds: terms.executionTimeoutSeconds,
     readyAt: asTimeOrNull(row[13]),
-    result: asText(row[14]),
+    // One that was kept before its report is not the occurrence's yet.
+    result: status === "Completed" ? asText(row[14]) : null,
     error: readError(row[15]),
     reason: asText(row[16]) ?? (isFinal(status) ? null : asText(row[17])),
     jobData,
     cancel: readCancel(row[18]),
+    ending: readEnding(row[23]),
   };
 }
 
@@ -252,7 +268,7 @@ function pastAttemptOf(row: Row, instance: Instance | undefined): PastAttempt {
       claimedAt: asTime(claimedAt),
       endedAt: asTime(endedAt),
       durationMs: asNumber(durationMs),
-      outcome: asText(outcome),
+      outcome: attemptOutcomeOf(outcome),
       error: readError(error),
       progress: readProgress(row[9], row[10]),
     },

@@ -61,7 +61,7 @@ const MOVES: readonly Move[] = [
     file: "milvaion.db",
     from:
       `SELECT seq, id, version, next_due_at, decided_until, open_range, is_leaving, is_active, pause, job_type,
-      definition, payload FROM jobs`,
+      definition, payload, run_count, skipped_due_time, last_catch_up_at, auto_disabled FROM jobs`,
     columns: {
       seq: "bigint",
       id: "uuid",
@@ -75,13 +75,17 @@ const MOVES: readonly Move[] = [
       job_type: "text",
       definition: "text",
       payload: "bigint",
+      run_count: "integer",
+      skipped_due_time: "text",
+      last_catch_up_at: "time",
+      auto_disabled: "text",
     },
   },
   {
     table: "terms",
     file: "milvaion.db",
     from: `SELECT seq, job, job_version, job_type, pool, max_attempts, base_retry_delay_seconds,
-      execution_timeout_seconds, payload FROM terms`,
+      execution_timeout_seconds, payload, rules FROM terms`,
     columns: {
       seq: "bigint",
       job: "bigint",
@@ -92,7 +96,14 @@ const MOVES: readonly Move[] = [
       base_retry_delay_seconds: "float8",
       execution_timeout_seconds: "float8",
       payload: "bigint",
+      rules: "text",
     },
+  },
+  {
+    table: "failure_streaks",
+    file: "milvaion.db",
+    from: "SELECT job, failures FROM failure_streaks",
+    columns: { job: "bigint", failures: "text" },
   },
   {
     table: "instances",
@@ -108,7 +119,8 @@ const MOVES: readonly Move[] = [
       o.scheduled_for, o.created_at, o.ended_at, o.token, o.attempt, o.holds_job, o.lost, o.ready_at,
       CASE WHEN o.status = 1 THEN o.lease_until ELSE o.next_action_at END AS next_action_at, o.looks, o.started_at,
       o.lease_until, o.duration_ms, o.instance, o.progress_done, o.progress_total, b.id AS blocked_by,
-      o.created_reason, o.reason, o.cancel, o.error, o.result, o.job_data
+      o.created_reason, o.reason, o.cancel, o.error, o.result, o.job_data, o.first_started_at,
+      o.not_before, o.ending
       FROM occurrences o LEFT JOIN occurrences b ON b.seq = o.blocked_by`,
     columns: {
       seq: "bigint",
@@ -142,6 +154,9 @@ const MOVES: readonly Move[] = [
       error: "text",
       result: "text",
       job_data: "text",
+      first_started_at: "time",
+      not_before: "time",
+      ending: "text",
     },
   },
   {
@@ -168,6 +183,82 @@ const MOVES: readonly Move[] = [
     },
   },
   {
+    table: "failed_occurrences",
+    file: "milvaion.db",
+    from:
+      `SELECT seq, id, job, job_type, job_version, kind, scheduled_for, failed_at, attempts, fingerprint, error,
+      reason, last_output, job_data, resolved_at, resolution FROM failed_occurrences`,
+    columns: {
+      seq: "bigint",
+      id: "uuid",
+      job: "bigint",
+      job_type: "text",
+      job_version: "integer",
+      kind: "smallint",
+      scheduled_for: "time",
+      failed_at: "time",
+      attempts: "integer",
+      fingerprint: "text",
+      error: "text",
+      reason: "text",
+      last_output: "text",
+      job_data: "text",
+      resolved_at: "time",
+      resolution: "text",
+    },
+  },
+  {
+    table: "replays",
+    file: "milvaion.db",
+    from: "SELECT occurrence_id, failed_id, job, scheduled_for, action_id FROM replays",
+    columns: {
+      occurrence_id: "uuid",
+      failed_id: "uuid",
+      job: "bigint",
+      scheduled_for: "time",
+      action_id: "uuid",
+    },
+  },
+  {
+    table: "bulk_actions",
+    file: "milvaion.db",
+    from:
+      `SELECT seq, id, kind, state, options, selection, total, state_reason, created_at, changed_at, ended_at,
+      is_settled FROM bulk_actions`,
+    columns: {
+      seq: "bigint",
+      id: "uuid",
+      kind: "text",
+      state: "text",
+      options: "text",
+      selection: "text",
+      total: "bigint",
+      state_reason: "text",
+      created_at: "time",
+      changed_at: "time",
+      ended_at: "time",
+      is_settled: "flag",
+    },
+  },
+  {
+    table: "bulk_items",
+    file: "milvaion.db",
+    // An item of a cancellation names the due time of its occurrence here from the beginning.
+    from: `SELECT i.action, i.target, i.position, i.state, i.not_before, i.occurrence_id,
+      coalesce(i.scheduled_for, CASE WHEN a.kind = 'cancel' THEN o.scheduled_for END) AS scheduled_for, i.reason
+      FROM bulk_items i JOIN bulk_actions a ON a.seq = i.action LEFT JOIN occurrences o ON o.id = i.target`,
+    columns: {
+      action: "bigint",
+      target: "uuid",
+      position: "bigint",
+      state: "smallint",
+      not_before: "time",
+      occurrence_id: "uuid",
+      scheduled_for: "time",
+      reason: "text",
+    },
+  },
+  {
     table: "late_reports",
     file: "milvaion.db",
     from: "SELECT occurrence_id, token, ended_at, recorded_at, report FROM late_reports",
@@ -183,7 +274,7 @@ const MOVES: readonly Move[] = [
     table: "verdict_ranges",
     file: "milvaion.db",
     from:
-      "SELECT job, from_at, to_at, job_version, count, reason, decided_by, decided_at FROM verdict_ranges",
+      "SELECT job, from_at, to_at, job_version, count, reason, decided_by, decided_at, note FROM verdict_ranges",
     columns: {
       job: "bigint",
       from_at: "time",
@@ -193,6 +284,7 @@ const MOVES: readonly Move[] = [
       reason: "text",
       decided_by: "text",
       decided_at: "time",
+      note: "text",
     },
   },
   {
@@ -410,7 +502,7 @@ async function deriveRest(session: Session): Promise<void> {
     `INSERT INTO count_changes (jobs, active_jobs)
      SELECT count(*), count(*) FILTER (WHERE is_active) FROM jobs WHERE NOT is_leaving`,
   );
-  for (const table of ["payloads", "jobs", "terms", "instances"]) {
+  for (const table of ["payloads", "jobs", "terms", "instances", "failed_occurrences", "bulk_actions"]) {
     await session.rows(
       `SELECT setval('${table}_seq_seq', (SELECT coalesce(max(seq), 0) + 1 FROM ${table}), false)`,
     );

@@ -1,6 +1,6 @@
 /**
  * Who holds a job whose policy lets no run beside another (Skip, Queue), and who comes next. A run holds its job from
- * its creation to its end, retries included; those that wait for it (policy Queue) have no `ready_at`.
+ * its creation to its end, retries included; those that wait for it (policy Queue, runs that catch up) have no `ready_at`.
  *
  * Rows of `holds` are written under the lock of their job's row only, by the transactions that create and end the
  * occurrences; so after that lock a plain read is the truth.
@@ -62,8 +62,8 @@ export async function removeHolds(session: Session, held: readonly Held[]): Prom
 }
 
 /**
- * In each of these jobs that nothing holds, the waiting one that is due first may run. Gives rows of
- * `MESSAGE_COLUMNS`.
+ * In each of these jobs that nothing holds, the waiting one that is due first may run: now, or later when it is a
+ * catch-up run. Gives rows of `MESSAGE_COLUMNS` and when it may.
  */
 export async function releaseNext(
   session: Session,
@@ -84,12 +84,12 @@ export async function releaseNext(
   for (const [day, rows] of byDay(next, (row) => asTime(row[1]))) {
     released.push(
       ...await session.rows(
-        `UPDATE occurrences o SET ready_at = ${time("$3::float8")}, next_action_at = ${
+        `UPDATE occurrences o SET ready_at = greatest(${time("$3::float8")}, o.not_before),
+           next_action_at = CASE WHEN o.not_before > ${time("$3::float8")} THEN o.not_before ELSE ${
           time("$4::float8")
-        }, looks = 0,
-           reason = NULL FROM unnest($1::uuid[], $2::float8[]) AS u (id, at)
+        } END, looks = 0, reason = NULL FROM unnest($1::uuid[], $2::float8[]) AS u (id, at)
           WHERE o.id = u.id AND o.scheduled_for = ${time("u.at")} AND ${onDay(day, "o.scheduled_for")}
-          RETURNING ${MESSAGE_COLUMNS}`,
+          RETURNING ${MESSAGE_COLUMNS}, ${millis("o.ready_at")}`,
         [
           uuids(rows.map((row) => String(row[0]))),
           numbers(rows.map((row) => asTime(row[1]))),

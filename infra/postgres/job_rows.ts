@@ -1,10 +1,23 @@
 /** Definitions: the `JobStore` port. A job's row holds what changes at each due time apart from its definition. */
-import type { Job, Pause } from "../../actors/domain/job.ts";
+import { isDisabledNow, readAutoDisabled } from "../../actors/domain/auto_disable.ts";
+import {
+  type AutoDisabled,
+  type Definition,
+  definitionText,
+  type Job,
+  JOB_DEFAULTS,
+  type Pause,
+  pauseAt,
+  readDefinition,
+  type SkippedDueTime,
+} from "../../actors/domain/job.ts";
+import { isAsSeen, nextVersion, pausedWith, resumedAt } from "../../actors/domain/kept.ts";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { DueEntry } from "../../actors/ports/due_index.ts";
 import type { JobFilter, JobStore, Page, RemoveAnswer, SaveAnswer } from "../../actors/ports/store.ts";
 import { CountChange } from "./counters.ts";
 import type { Database, Row, Session } from "./database.ts";
+import { enableJob } from "./failing_jobs.ts";
 import { countFromNow } from "./job_holds.ts";
 import {
   asTime,
@@ -21,9 +34,6 @@ import {
 import { finishRemovals, removeHistory } from "./removal.ts";
 import { collectPage } from "./walk.ts";
 
-/** What a definition is, without what is kept in columns of its own. */
-export type Definition = Omit<Job, "jobData" | "nextDueAt" | "pause" | "version">;
-
 /** A job row as the ledger and triggers need it, inside their transaction. */
 export interface JobStanding {
   readonly seq: number;
@@ -32,7 +42,10 @@ export interface JobStanding {
   readonly nextDueAt: number | null;
   readonly openRange: number | null;
   readonly payload: number;
+  readonly autoDisabled: AutoDisabled | null;
   readonly definition: Definition;
+  readonly runCount: number;
+  readonly skippedDueAt: number | null;
 }
 
 /**
@@ -41,7 +54,10 @@ export interface JobStanding {
  */
 export type JobLock = "share" | "own";
 
-const JOB_COLUMNS = `j.seq, j.version, ${millis("j.next_due_at")}, j.pause, j.definition, p.data`;
+export const JOB_COLUMNS = `j.seq, j.version, ${
+  millis("j.next_due_at")
+}, j.pause, j.definition, p.data, j.run_count,
+  j.skipped_due_time, ${millis("j.last_catch_up_at")}, j.auto_disabled`;
 const JOBS = `SELECT ${JOB_COLUMNS} FROM jobs j JOIN payloads p ON p.seq = j.payload`;
 
 export class JobRows implements JobStore {
@@ -57,10 +73,13 @@ export class JobRows implements JobStore {
         `WITH n AS MATERIALIZED (
            SELECT nextval('jobs_seq_seq') AS seq, nextval('payloads_seq_seq') AS payload, u.*
              FROM unnest($1::uuid[], $2::integer[], $3::float8[], $4::boolean[], $5::text[], $6::text[], $7::text[],
-               $8::text[]) AS u (id, version, due, active, pause, type, definition, data)
+               $8::text[], $9::integer[], $10::text[], $11::float8[])
+               AS u (id, version, due, active, pause, type, definition, data, runs, skipped, caught_up)
          ), p AS (INSERT INTO payloads (seq, data) SELECT payload, data FROM n)
-         INSERT INTO jobs (seq, id, version, next_due_at, is_active, pause, job_type, definition, payload)
-           SELECT seq, id, version, ${time("due")}, active, pause, type, definition, payload FROM n`,
+         INSERT INTO jobs (seq, id, version, next_due_at, is_active, pause, job_type, definition, payload, run_count,
+             skipped_due_time, last_catch_up_at)
+           SELECT seq, id, version, ${time("due")}, active, pause, type, definition, payload, runs, skipped,
+             ${time("caught_up")} FROM n`,
         [
           uuids(jobs.map((job) => job.id)),
           numbers(jobs.map((job) => job.version)),
@@ -70,6 +89,9 @@ export class JobRows implements JobStore {
           texts(jobs.map((job) => job.jobType)),
           texts(jobs.map(definitionText)),
           texts(jobs.map((job) => job.jobData)),
+          numbers(jobs.map((job) => job.runCount)),
+          texts(jobs.map((job) => skipText(job.skippedDueTime))),
+          numbers(jobs.map((job) => job.lastCatchUpAt)),
         ],
       );
       await count.write(session);
@@ -82,7 +104,7 @@ export class JobRows implements JobStore {
   }
 
   async list(filter: JobFilter, limit: number, after: string | null): Promise<Page<Job>> {
-    const { search, jobType, tag, isActive, isPaused } = filter;
+    const { search, jobType, tag, isActive, isPaused, isAutoDisabled } = filter;
     const wanted = search?.toLowerCase();
     const now = this.clock.now();
     if (after !== null) readKey(after);
@@ -90,7 +112,7 @@ export class JobRows implements JobStore {
       limit,
       after,
       isFiltered: wanted !== undefined || tag !== undefined || isActive !== undefined ||
-        isPaused !== undefined,
+        isPaused !== undefined || isAutoDisabled !== undefined,
       read: (key, count) =>
         this.database.call("list jobs", (session) =>
           session.rows(
@@ -111,7 +133,8 @@ export class JobRows implements JobStore {
           return (wanted === undefined || contains(job, wanted)) &&
               (tag === undefined || job.tags.includes(tag)) &&
               (isActive === undefined || job.isActive === isActive) &&
-              (isPaused === undefined || isPausedAt(job, now) === isPaused)
+              (isPaused === undefined || (pauseAt(job, now) !== null) === isPaused) &&
+              (isAutoDisabled === undefined || isDisabledNow(job.autoDisabled) === isAutoDisabled)
             ? job
             : null;
         })),
@@ -130,7 +153,7 @@ export class JobRows implements JobStore {
       );
       if (row === undefined) return { ok: false, reason: "not-found" };
       const current = toJob(row);
-      if (current.version !== expectedVersion || asTime(row[6]) > job.updatedAt) {
+      if (current.version !== expectedVersion || asTime(row[10]) > job.updatedAt) {
         const isSaved = isRetry && current.version === expectedVersion + 1 &&
           definitionText(current) === definitionText(job) && current.jobData === storable(job.jobData);
         return isSaved ? { ok: true, job: current } : { ok: false, reason: "version-conflict", current };
@@ -139,13 +162,53 @@ export class JobRows implements JobStore {
     });
   }
 
-  async setPause(jobId: string, pause: Pause | null): Promise<SaveAnswer> {
+  setPause(jobId: string, pause: Pause): Promise<SaveAnswer> {
+    return this.#changePause(jobId, (job) => pausedWith(job, pause));
+  }
+
+  resume(jobId: string, at: number): Promise<SaveAnswer> {
+    return this.#changePause(jobId, (job) => resumedAt(job, at));
+  }
+
+  async #changePause(jobId: string, change: (job: Job) => Pause | null): Promise<SaveAnswer> {
     if (!isUuid(jobId)) return { ok: false, reason: "not-found" };
     return await this.database.transaction("pause or resume a job", async (session): Promise<SaveAnswer> => {
-      await session.rows("UPDATE jobs SET pause = $2::text WHERE id = $1::uuid AND NOT is_leaving", [
-        jobId,
-        pauseText(pause),
-      ]);
+      const job = await lockJob(session, jobId);
+      if (job === null) return { ok: false, reason: "not-found" };
+      const pause = change(job);
+      await session.rows("UPDATE jobs SET pause = $2::text WHERE id = $1::uuid", [jobId, pauseText(pause)]);
+      return { ok: true, job: { ...job, pause } };
+    });
+  }
+
+  async skipDueTime(seen: Job, skipped: SkippedDueTime | null): Promise<SaveAnswer> {
+    if (!isUuid(seen.id)) return { ok: false, reason: "not-found" };
+    return await this.database.transaction(
+      "skip a due time",
+      async (session, isRetry): Promise<SaveAnswer> => {
+        const current = await lockJob(session, seen.id);
+        if (current === null) return { ok: false, reason: "not-found" };
+        if (isRetry && skipText(current.skippedDueTime) === skipText(skipped)) {
+          return { ok: true, job: current };
+        }
+        if (!isAsSeen(current, seen)) return { ok: false, reason: "version-conflict", current };
+        await session.rows("UPDATE jobs SET skipped_due_time = $2::text WHERE id = $1::uuid", [
+          seen.id,
+          skipText(skipped),
+        ]);
+        return { ok: true, job: { ...current, skippedDueTime: skipped } };
+      },
+    );
+  }
+
+  async enable(jobId: string, now: number): Promise<SaveAnswer> {
+    if (!isUuid(jobId)) return { ok: false, reason: "not-found" };
+    return await this.database.transaction("enable a job", async (session): Promise<SaveAnswer> => {
+      const [row] = await session.rows(
+        "SELECT seq, auto_disabled FROM jobs WHERE id = $1::uuid AND NOT is_leaving FOR NO KEY UPDATE",
+        [jobId],
+      );
+      if (row !== undefined) await enableJob(session, Number(row[0]), row[1], now);
       const job = await readJob(session, jobId);
       return job === null ? { ok: false, reason: "not-found" } : { ok: true, job };
     });
@@ -233,7 +296,9 @@ export async function lockJobs(
 ): Promise<ReadonlyMap<string, JobStanding>> {
   const ids = [...new Set(jobIds)].filter(isUuid);
   const rows = await session.rows(
-    `SELECT seq, id, version, ${millis("next_due_at")}, ${millis("open_range")}, payload, definition FROM jobs
+    `SELECT seq, id, version, ${millis("next_due_at")}, ${
+      millis("open_range")
+    }, payload, definition, run_count, skipped_due_time, auto_disabled FROM jobs
       WHERE id = ANY($1::uuid[]) AND NOT is_leaving ORDER BY seq ${
       lock === "own" ? "FOR NO KEY UPDATE" : "FOR KEY SHARE"
     }`,
@@ -246,7 +311,10 @@ export async function lockJobs(
     nextDueAt: asTimeOrNull(row[3]),
     openRange: asTimeOrNull(row[4]),
     payload: Number(row[5]),
-    definition: JSON.parse(String(row[6])) as Definition,
+    definition: readDefinition(String(row[6])),
+    runCount: Number(row[7]),
+    skippedDueAt: readSkip(row[8])?.dueAt ?? null,
+    autoDisabled: readAutoDisabled(row[9]),
   }]));
 }
 
@@ -260,32 +328,56 @@ export async function lockJobSeqs(session: Session, seqs: Iterable<number>): Pro
   );
 }
 
+/** How a decision moves a job on. */
+export interface JobStep {
+  readonly seq: number;
+  readonly nextDueAt: number | null;
+  readonly openRange: number | null;
+  /** Due times that run by this decision. */
+  readonly ran: number;
+  readonly dropsSkip: boolean;
+  readonly lastCatchUpAt: number | null;
+}
+
 /** Moves jobs on to their next due times. */
 export async function advanceJobs(
   session: Session,
-  steps: readonly {
-    readonly seq: number;
-    readonly nextDueAt: number | null;
-    readonly openRange: number | null;
-  }[],
+  steps: readonly JobStep[],
   decidedUntil: number,
 ): Promise<void> {
   if (steps.length === 0) return;
   await session.rows(
     `UPDATE jobs j SET next_due_at = ${time("u.next")}, open_range = ${time("u.range")},
-       decided_until = greatest(j.decided_until, ${time("$4::float8")})
-       FROM unnest($1::bigint[], $2::float8[], $3::float8[]) AS u (seq, next, range) WHERE j.seq = u.seq`,
+       decided_until = greatest(j.decided_until, ${time("$4::float8")}), run_count = j.run_count + u.ran,
+       skipped_due_time = CASE WHEN u.drops THEN NULL ELSE j.skipped_due_time END,
+       last_catch_up_at = coalesce(${time("u.caught_up")}, j.last_catch_up_at)
+       FROM unnest($1::bigint[], $2::float8[], $3::float8[], $5::integer[], $6::boolean[], $7::float8[])
+         AS u (seq, next, range, ran, drops, caught_up) WHERE j.seq = u.seq`,
     [
       numbers(steps.map((one) => one.seq)),
       numbers(steps.map((one) => one.nextDueAt)),
       numbers(steps.map((one) => one.openRange)),
       decidedUntil,
+      numbers(steps.map((one) => one.ran)),
+      booleans(steps.map((one) => one.dropsSkip)),
+      numbers(steps.map((one) => one.lastCatchUpAt)),
     ],
   );
 }
 
 async function readJob(session: Session, jobId: string): Promise<Job | null> {
   const [row] = await session.rows(`${JOBS} WHERE j.id = $1::uuid AND NOT j.is_leaving`, [jobId]);
+  return row === undefined ? null : toJob(row);
+}
+
+/** The job as it is, kept from everybody who would change or decide it. */
+async function lockJob(session: Session, jobId: string): Promise<Job | null> {
+  const [row] = await session.rows(
+    `${JOBS} WHERE j.id = $1::uuid AND NOT j.is_leaving FOR NO KEY UPDATE OF j`,
+    [
+      jobId,
+    ],
+  );
   return row === undefined ? null : toJob(row);
 }
 
@@ -301,23 +393,17 @@ async function replace(
   session: Session,
   { row, current, next }: { readonly row: Row; readonly current: Job; readonly next: Job },
 ): Promise<Job> {
-  // A due time that has come and is not decided yet stays the next one: no due time is lost by a change.
-  const isOverdue = current.nextDueAt !== null && current.nextDueAt <= next.updatedAt;
-  const saved: Job = {
-    ...next,
-    version: current.version + 1,
-    nextDueAt: isOverdue ? current.nextDueAt : next.nextDueAt,
-    pause: current.pause,
-  };
+  const saved = nextVersion(current, next);
   const seq = Number(row[0]);
-  const payload = storable(saved.jobData) === current.jobData ? Number(row[7]) : Number(
+  const payload = storable(saved.jobData) === current.jobData ? Number(row[11]) : Number(
     (await session.rows("INSERT INTO payloads (data) VALUES ($1::text) RETURNING seq", [
       storable(saved.jobData),
     ]))[0]?.[0],
   );
   await session.rows(
     `UPDATE jobs SET version = $2::integer, next_due_at = ${time("$3::float8")}, open_range = NULL,
-       is_active = $4::boolean, job_type = $5::text, definition = $6::text, payload = $7::bigint
+       is_active = $4::boolean, job_type = $5::text, definition = $6::text, payload = $7::bigint,
+       skipped_due_time = $8::text
       WHERE seq = $1::bigint`,
     [
       seq,
@@ -327,6 +413,7 @@ async function replace(
       storable(saved.jobType),
       storable(definitionText(saved)),
       payload,
+      skipText(saved.skippedDueTime),
     ],
   );
   const count = new CountChange();
@@ -337,28 +424,33 @@ async function replace(
   return saved;
 }
 
-function toJob(row: Row): Job {
-  const [, version, nextDueAt, pause, definition, jobData] = row;
+export function toJob(row: Row): Job {
+  const [, version, nextDueAt, pause, definition, jobData, runCount, skipped, lastCatchUpAt, autoDisabled] =
+    row;
   return {
-    ...(JSON.parse(String(definition)) as Definition),
+    ...JOB_DEFAULTS,
+    ...readDefinition(String(definition)),
     version: Number(version),
     nextDueAt: asTimeOrNull(nextDueAt),
     pause: pause === null ? null : JSON.parse(String(pause)) as Pause,
     jobData: String(jobData),
+    runCount: Number(runCount),
+    skippedDueTime: readSkip(skipped),
+    lastCatchUpAt: asTimeOrNull(lastCatchUpAt),
+    autoDisabled: readAutoDisabled(autoDisabled),
   };
 }
 
-function definitionText(job: Job): string {
-  const { jobData: _data, nextDueAt: _next, pause: _pause, version: _version, ...definition } = job;
-  return JSON.stringify(definition satisfies Definition);
+function skipText(skipped: SkippedDueTime | null): string | null {
+  return skipped === null ? null : storable(JSON.stringify(skipped));
+}
+
+function readSkip(value: unknown): SkippedDueTime | null {
+  return typeof value === "string" ? JSON.parse(value) as SkippedDueTime : null;
 }
 
 function pauseText(pause: Pause | null): string | null {
   return pause === null ? null : storable(JSON.stringify(pause));
-}
-
-function isPausedAt(job: Job, now: number): boolean {
-  return job.pause !== null && (job.pause.until === null || job.pause.until > now);
 }
 
 function contains(job: Job, wanted: string): boolean {

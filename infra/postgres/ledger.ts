@@ -1,11 +1,21 @@
 /** What the leader writes. Each write holds the epoch inside its transaction; an older one is refused and counted. */
-import type { Job } from "../../actors/domain/job.ts";
+import { type AutoDisabled, hasReachedLimit, type Job } from "../../actors/domain/job.ts";
 import type { JobMessage } from "../../actors/domain/message.ts";
-import type { Decision, RangePart, Slot } from "../../actors/domain/plan.ts";
+import {
+  type Decision,
+  isProbe,
+  isSeen,
+  type RangePart,
+  type Slot,
+  stateAfter,
+} from "../../actors/domain/plan.ts";
 import type {
+  ChangedOccurrence,
   DecideAnswer,
   EpochRow,
   Ledger,
+  LostAttempt,
+  PassedOver,
   Postponed,
   RecordAnswer,
   Recoverable,
@@ -14,15 +24,16 @@ import type {
 import type { Database, Session } from "./database.ts";
 import { type Epochs, readFence } from "./epochs.ts";
 import { Restart } from "./fault.ts";
+import { keepStates } from "./failing_jobs.ts";
 import { readHolds } from "./job_holds.ts";
 import { type JobMessages, MESSAGE_COLUMNS, messageOf } from "./job_messages.ts";
-import { advanceJobs, type JobRows, type JobStanding, lockJobs } from "./job_rows.ts";
+import { advanceJobs, type JobRows, type JobStanding, type JobStep, lockJobs } from "./job_rows.ts";
 import { uuids } from "./literal.ts";
-import { Admissions, insertOccurrences, type Planned } from "./new_occurrences.ts";
+import { Admissions, changedBy, insertOccurrences, type Planned } from "./new_occurrences.ts";
 import type { PostgresOutcomes } from "./outcomes.ts";
 import type { Partitions } from "./partitions.ts";
 import { RangeChanges } from "./range_rows.ts";
-import { postpone, type RecoveryRows, wantPublishing } from "./recovery_rows.ts";
+import { postpone, type RecoveryRows, shiftHolding, shiftLooks, wantPublishing } from "./recovery_rows.ts";
 import { keyOf, type TermsBook, type TermsDraft } from "./terms.ts";
 
 /** Rows changed in one transaction when everything wants publishing. */
@@ -92,8 +103,16 @@ export class PostgresLedger implements Ledger {
     return answer.value.answer;
   }
 
-  recoverable(now: number, limit: number): Promise<readonly Recoverable[]> {
-    return this.parts.recovery.recoverable(now, limit);
+  plannedCatchUps(now: number, limit: number): Promise<readonly number[]> {
+    return this.parts.recovery.plannedCatchUps(now, limit);
+  }
+
+  recoverable(
+    now: number,
+    limit: number,
+    passedOver: PassedOver | null = null,
+  ): Promise<readonly Recoverable[]> {
+    return this.parts.recovery.recoverable(now, limit, passedOver);
   }
 
   nextActionAt(): Promise<number | null> {
@@ -106,16 +125,36 @@ export class PostgresLedger implements Ledger {
 
   async wantPublishing(epoch: number, jobType: string | null, now: number): Promise<number> {
     let total = 0;
-    while (true) {
+    let after: number | null = 0;
+    while (after !== null) {
+      const from: number = after;
       const answer = await this.#fenced(
         "have everything published",
         epoch,
-        (session) => wantPublishing(session, jobType, now, WANT_CHUNK),
+        (session) => wantPublishing(session, jobType, { now, after: from, limit: WANT_CHUNK }),
       );
-      const changed = answer.ok ? answer.value : 0;
-      total += changed;
-      if (changed < WANT_CHUNK) return total;
+      total += answer.ok ? answer.value.changed : 0;
+      after = answer.ok ? answer.value.after : null;
     }
+    return total;
+  }
+
+  async clockWentBack(epoch: number, now: number, byMs: number): Promise<boolean> {
+    const action = "move waits with the clock";
+    const holding = await this.#fenced(action, epoch, (session) => shiftHolding(session, now, byMs));
+    let after: number | null = now;
+    let isCurrent = holding.ok;
+    while (isCurrent && after !== null) {
+      const from: number = after;
+      const answer = await this.#fenced(
+        action,
+        epoch,
+        (session) => shiftLooks(session, { now, byMs, after: from, limit: WANT_CHUNK }),
+      );
+      isCurrent = answer.ok;
+      after = answer.ok ? answer.value : null;
+    }
+    return isCurrent;
   }
 
   silentAttempts(before: number, limit: number): Promise<readonly SilentAttempt[]> {
@@ -124,7 +163,7 @@ export class PostgresLedger implements Ledger {
 
   async reap(
     epoch: number,
-    lost: readonly SilentAttempt[],
+    lost: readonly LostAttempt[],
     now: number,
     jitter: number,
   ): Promise<RecordAnswer | null> {
@@ -180,11 +219,7 @@ export class PostgresLedger implements Ledger {
     );
 
     const planned: Planned[] = [];
-    const steps = deciding.map(({ decision, job }) => ({
-      seq: job.seq,
-      nextDueAt: decision.nextDueAt,
-      openRange: plan({ decision, job }, { now, admissions, ranges, draft, planned }),
-    }));
+    const openRanges = deciding.map((one) => plan(one, { now, admissions, ranges, draft, planned }));
     const inserted = await insertOccurrences(session, planned);
     if (
       inserted.size < planned.length && !pass.looksForTwins &&
@@ -195,20 +230,32 @@ export class PostgresLedger implements Ledger {
       throw new Restart("a due time was decided before");
     }
     await ranges.write(session, now);
+    const ran = countRuns(planned, inserted);
+    const steps = deciding.map((one, index) =>
+      stepOf(one, { ran: ran.get(one.job.seq) ?? 0, openRange: openRanges[index] ?? null })
+    );
     await advanceJobs(session, steps, now);
+    await keepStates(session, statesAfter(deciding, planned, inserted));
 
     const payloads = await terms.payloads(session, draft.found.values());
-    const messages = planned.filter(({ one, verdict }) => verdict.kind === "run" && inserted.has(one.id))
-      .map(({ one }) =>
-        messageOf({ ...one, token: 0, attempt: 0, jobData: payloads.get(one.terms.payload) ?? "{}" })
-      );
+    const messages: JobMessage[] = [];
+    const unsent: ChangedOccurrence[] = [];
+    for (const each of planned) {
+      const { one, verdict } = each;
+      if (!inserted.has(one.id)) continue;
+      if (verdict.kind === "run" && (one.notBefore ?? now) <= now) {
+        const jobData = payloads.get(one.terms.payload) ?? "{}";
+        messages.push(messageOf({ ...one, token: 0, attempt: 0, jobData }));
+      } else unsent.push(changedBy(each));
+    }
     return {
       draft,
       answer: {
         ok: true,
         messages: before === null ? messages : [...messages, ...before.messages],
-        skipped: planned.filter(({ one, verdict }) => verdict.kind === "skip" && inserted.has(one.id)).length,
+        unsent,
         conflicts: conflicts.filter((one) => before?.done.has(one) !== true).map((one) => one.jobId),
+        ended: deciding.filter((_, index) => steps[index]?.hasEnded).map(({ job }) => job.id),
       },
     };
   }
@@ -232,7 +279,24 @@ export class PostgresLedger implements Ledger {
   }
 }
 
-/** Compare-and-set on (nextDueAt, version). Of two decisions over one job only the first can stand. */
+/** What becomes of jobs that are disabled by failures, or were: one of their due times may have become the probe. */
+function statesAfter(
+  deciding: readonly Standing[],
+  planned: readonly Planned[],
+  inserted: ReadonlySet<string>,
+): (readonly [job: number, state: AutoDisabled | null])[] {
+  return deciding.filter(({ decision }) => decision.whileDisabled !== undefined).map(({ decision, job }) => {
+    const probe = planned.find(({ one, verdict }) =>
+      isProbe(decision, one.id) && verdict.kind !== "skip" && inserted.has(one.id)
+    );
+    return [job.seq, stateAfter(decision, probe?.one.id ?? null)];
+  });
+}
+
+/**
+ * Compare-and-set on (nextDueAt, version, skipped due time, autoDisabled). Of two decisions over one job only the first
+ * can stand.
+ */
 function sortOut(
   decisions: readonly Decision[],
   jobs: ReadonlyMap<string, JobStanding>,
@@ -243,12 +307,43 @@ function sortOut(
   for (const decision of decisions) {
     const job = jobs.get(decision.jobId);
     const stands = job !== undefined && job.version === decision.jobVersion &&
-      job.nextDueAt === decision.expectedDueAt && !seen.has(decision.jobId);
+      job.nextDueAt === decision.expectedDueAt && job.skippedDueAt === (decision.skippedDueAt ?? null) &&
+      isSeen(job.autoDisabled, decision) &&
+      !seen.has(decision.jobId);
     if (stands) standing.push({ decision, job });
     else conflicts.push(decision);
     seen.add(decision.jobId);
   }
   return { standing, conflicts };
+}
+
+/** How many due times of each job run by this transaction; what was skipped or decided before does not. */
+function countRuns(planned: readonly Planned[], inserted: ReadonlySet<string>): ReadonlyMap<number, number> {
+  const ran = new Map<number, number>();
+  for (const { one, verdict } of planned) {
+    if (verdict.kind === "skip" || !inserted.has(one.id)) continue;
+    ran.set(one.job.seq, (ran.get(one.job.seq) ?? 0) + 1);
+  }
+  return ran;
+}
+
+/** Where a job goes on. Its schedule ends with the run that reaches the limit. */
+function stepOf(
+  { decision, job }: Standing,
+  { ran, openRange }: { readonly ran: number; readonly openRange: number | null },
+): JobStep & { readonly hasEnded: boolean } {
+  const { runLimit } = job.definition;
+  const hasEnded = hasReachedLimit({ runLimit, runCount: job.runCount + ran });
+  const nextDueAt = hasEnded ? null : decision.nextDueAt;
+  return {
+    seq: job.seq,
+    nextDueAt,
+    openRange,
+    ran,
+    dropsSkip: job.skippedDueAt !== null && (nextDueAt === null || nextDueAt > job.skippedDueAt),
+    lastCatchUpAt: decision.lastCatchUpAt ?? null,
+    hasEnded,
+  };
 }
 
 /** Leaves out due times that have an occurrence already: the job was set back. */
@@ -292,7 +387,11 @@ function plan(
     const terms = into.draft.found.get(keyOf({ job, defaults: decision.defaults }));
     if (terms === undefined) throw new Error(`no terms for job ${job.id}`);
     into.planned.push({
-      verdict: into.admissions.admit(job, part.occurrenceId, false),
+      verdict: into.admissions.admit(job, {
+        id: part.occurrenceId,
+        origin: part.origin,
+        isForced: false,
+      }),
       one: {
         id: part.occurrenceId,
         job,
@@ -303,6 +402,7 @@ function plan(
         jobData: null,
         reason: null,
         isForced: false,
+        notBefore: part.notBefore ?? null,
       },
     });
     into.ranges.close(job);

@@ -9,6 +9,12 @@ import type { Partitions } from "./partitions.ts";
 
 /** Most lines in one statement. */
 const GATHERED_AT_MOST = 2000;
+/** The largest token that the column holds. */
+const LARGEST = 2 ** 31 - 1;
+
+const COLUMNS = `occurrence_id, token, sequence, ${millis("scheduled_for")}, ${
+  millis("at")
+}, level, message, fields`;
 
 export class PostgresLineStore implements LineStore {
   readonly #gather: Gather<readonly LogLine[], void>;
@@ -26,22 +32,36 @@ export class PostgresLineStore implements LineStore {
     if (lines.length > 0) await this.#gather.add(lines);
   }
 
-  async read(occurrenceId: string, limit: number, after: string | null): Promise<Page<LogLine>> {
-    const [token, sequence] = readKey(after);
+  async read(
+    occurrenceId: string,
+    limit: number,
+    after: string | null,
+    token: number | null = null,
+  ): Promise<Page<LogLine>> {
+    const from = startOf(readKey(after), token);
     if (!isUuid(occurrenceId)) return { items: [], next: null };
     const rows = await this.database.call("read log lines", (session) =>
       session.rows(
-        `SELECT occurrence_id, token, sequence, ${millis("scheduled_for")}, ${
-          millis("at")
-        }, level, message, fields
-           FROM lines WHERE occurrence_id = $1::uuid AND (token, sequence) > ($2::integer, $3::integer)
-          ORDER BY token, sequence LIMIT $4::bigint`,
-        [occurrenceId, token, sequence, limit + 1],
+        `SELECT ${COLUMNS} FROM lines
+          WHERE occurrence_id = $1::uuid AND (token, sequence) > ($2::integer, $3::integer) AND token <= $4::integer
+          ORDER BY token, sequence LIMIT $5::bigint`,
+        [occurrenceId, ...from, token ?? LARGEST, limit + 1],
       ));
     const items = rows.slice(0, limit).map(toLine);
     const last = items.at(-1);
     const next = rows.length > limit && last !== undefined ? `${last.token}.${last.sequence}` : null;
     return { items, next };
+  }
+
+  async last(occurrenceId: string, token: number, limit: number): Promise<readonly LogLine[]> {
+    if (!isUuid(occurrenceId)) return [];
+    const rows = await this.database.call("read log lines", (session) =>
+      session.rows(
+        `SELECT ${COLUMNS} FROM lines WHERE occurrence_id = $1::uuid AND token = $2::integer
+          ORDER BY sequence DESC LIMIT $3::bigint`,
+        [occurrenceId, token, limit],
+      ));
+    return rows.map(toLine).reverse();
   }
 
   async #insert(calls: readonly (readonly LogLine[])[]): Promise<readonly void[]> {
@@ -83,6 +103,14 @@ function toLine(row: Row): LogLine {
     message: String(message),
     fields: typeof fields === "string" ? fields : null,
   };
+}
+
+/** After which (token, sequence) a page begins. */
+function startOf(
+  [after, sequence]: readonly [number, number],
+  token: number | null,
+): readonly [number, number] {
+  return token === null || after >= token ? [after, sequence] : [token, -1];
 }
 
 function readKey(key: string | null): readonly [number, number] {

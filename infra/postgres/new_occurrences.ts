@@ -1,6 +1,7 @@
 /** New occurrences: whether each runs, waits or is skipped is decided by its job's policy, under its job's lock. */
-import { admit } from "../../actors/domain/concurrency.ts";
-import { type Origin, ORIGINS, statusNumber } from "../../actors/domain/occurrence.ts";
+import { type ActiveOccurrences, admit, policyFor } from "../../actors/domain/concurrency.ts";
+import { ASKED_FOR, type Origin, ORIGINS, statusNumber } from "../../actors/domain/occurrence.ts";
+import type { ChangedOccurrence } from "../../actors/ports/store.ts";
 import type { Session } from "./database.ts";
 import { type HeldJob, PUBLISHED_WITHIN_MS } from "./job_holds.ts";
 import type { JobStanding } from "./job_rows.ts";
@@ -9,6 +10,7 @@ import type { Terms } from "./terms.ts";
 
 const QUEUED = statusNumber("Queued");
 const SKIPPED = statusNumber("Skipped");
+const ASKED_FOR_NUMBERS = ASKED_FOR.map((origin) => ORIGINS.indexOf(origin)).join(", ");
 
 export interface NewOccurrence {
   readonly id: string;
@@ -21,6 +23,8 @@ export interface NewOccurrence {
   readonly jobData: string | null;
   readonly reason: string | null;
   readonly isForced: boolean;
+  /** It does not start before this moment; null when it may at once. */
+  readonly notBefore: number | null;
 }
 
 export interface Verdict {
@@ -42,11 +46,18 @@ export class Admissions {
   }
 
   holder(job: JobStanding): string | null {
-    return this.#jobs.get(job.seq)?.holder ?? null;
+    return this.active(job).holder;
   }
 
-  admit(job: JobStanding, id: string, isForced: boolean): Verdict {
-    const policy = job.definition.concurrentExecutionPolicy;
+  active(job: JobStanding): ActiveOccurrences {
+    return this.#jobs.get(job.seq) ?? { holder: null, count: 0 };
+  }
+
+  admit(
+    job: JobStanding,
+    { id, origin, isForced }: Pick<NewOccurrence, "id" | "origin" | "isForced">,
+  ): Verdict {
+    const policy = policyFor(job.definition.concurrentExecutionPolicy, origin);
     if (policy === "Allow") return RUNS;
     const held = this.#jobs.get(job.seq) ?? { holder: null, count: 0 };
     this.#jobs.set(job.seq, held);
@@ -63,7 +74,7 @@ export class Admissions {
         return {
           kind: "wait",
           blockedBy: holder,
-          reason: `Waits for occurrence ${holder} (policy Queue)`,
+          reason: `Waits for occurrence ${holder} (policy ${job.definition.concurrentExecutionPolicy})`,
         };
       case "skip":
         return {
@@ -84,6 +95,19 @@ export class Admissions {
 export interface Planned {
   readonly one: NewOccurrence;
   readonly verdict: Verdict;
+}
+
+/** It as it stands once inserted, for live events. */
+export function changedBy({ one, verdict }: Planned): ChangedOccurrence {
+  return {
+    occurrenceId: one.id,
+    jobId: one.job.id,
+    jobType: one.terms.jobType,
+    status: verdict.kind === "skip" ? "Skipped" : "Queued",
+    attempt: 0,
+    scheduledFor: one.scheduledFor,
+    reason: verdict.reason,
+  };
 }
 
 /**
@@ -109,6 +133,7 @@ export async function insertOccurrences(
     texts(planned.map(({ one }) => one.reason)),
     texts(planned.map(({ verdict }) => verdict.reason)),
     texts(planned.map(({ one }) => one.jobData)),
+    numbers(planned.map(({ one }) => one.notBefore)),
   ]);
   return new Set(rows.map((row) => String(row[0])));
 }
@@ -116,22 +141,23 @@ export async function insertOccurrences(
 const INSERT = `
   WITH added AS (
     INSERT INTO occurrences (seq, id, job, terms, origin, twin, holds_job, status, scheduled_for, created_at, ended_at,
-      not_completed, ready_at, next_action_at, blocked_by, created_reason, reason, job_data)
-    SELECT n.seq, n.id, n.job, n.terms, n.origin, CASE n.origin WHEN ${
-  ORIGINS.indexOf("trigger")
-} THEN n.seq ELSE 0 END,
+      not_completed, ready_at, next_action_at, blocked_by, created_reason, reason, job_data, not_before)
+    SELECT n.seq, n.id, n.job, n.terms, n.origin, CASE WHEN n.origin IN (${ASKED_FOR_NUMBERS}) THEN n.seq ELSE 0 END,
       n.holds, n.status, ${time("n.due")}, ${time("n.created")},
       CASE WHEN n.status = ${SKIPPED} THEN ${
   time("n.created")
 } END, CASE WHEN n.status = ${SKIPPED} THEN n.status END,
-      CASE WHEN n.ready THEN ${time("n.created")} END,
-      CASE WHEN n.ready THEN ${time(`(n.created + ${PUBLISHED_WITHIN_MS})`)} END,
-      n.blocked_by, n.created_reason, n.reason, n.job_data
+      CASE WHEN n.ready THEN ${time("greatest(n.created, n.not_before)")} END,
+      CASE WHEN n.ready THEN ${
+  time(`(CASE WHEN n.not_before > n.created THEN n.not_before ELSE n.created + ${PUBLISHED_WITHIN_MS} END)`)
+} END,
+      n.blocked_by, n.created_reason, n.reason, n.job_data, ${time("n.not_before")}
     FROM (
       SELECT nextval('occurrence_numbers') AS seq, u.* FROM unnest($1::uuid[], $2::bigint[], $3::bigint[],
         $4::smallint[], $5::float8[], $6::float8[], $7::boolean[], $8::smallint[], $9::boolean[], $10::uuid[],
-        $11::text[], $12::text[], $13::text[])
-        AS u (id, job, terms, origin, due, created, holds, status, ready, blocked_by, created_reason, reason, job_data)
+        $11::text[], $12::text[], $13::text[], $14::float8[])
+        AS u (id, job, terms, origin, due, created, holds, status, ready, blocked_by, created_reason, reason, job_data,
+          not_before)
     ) AS n
     ON CONFLICT (job, scheduled_for, twin) DO NOTHING
     RETURNING id, job, scheduled_for, seq, status, holds_job, ready_at

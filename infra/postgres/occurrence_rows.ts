@@ -3,11 +3,15 @@
  * gathered in `OccurrenceChanges` and written a statement a kind and day. Who may take an edge is decided by the
  * caller, under the row's lock; the table's trigger refuses what is no edge all the same.
  */
-import type { Report } from "../../actors/domain/message.ts";
+import { type Failing, readAutoDisabled, readStreak } from "../../actors/domain/auto_disable.ts";
+import { noticed } from "../../actors/domain/cancellation.ts";
+import type { Report, SignalNotice } from "../../actors/domain/message.ts";
 import {
   type CancelRequest,
+  type Ending,
   OCCURRENCE_STATUSES,
   type OccurrenceStatus,
+  ORIGINS,
   statusNumber,
 } from "../../actors/domain/occurrence.ts";
 import { CountChange } from "./counters.ts";
@@ -20,6 +24,7 @@ import {
   asText,
   asTime,
   asTimeOrNull,
+  booleans,
   isUuid,
   millis,
   numbers,
@@ -31,7 +36,9 @@ import {
 import type { Terms, TermsBook } from "./terms.ts";
 
 const QUEUED = statusNumber("Queued");
+const RUNNING = statusNumber("Running");
 const COMPLETED = statusNumber("Completed");
+const REPLAY = ORIGINS.indexOf("replay");
 
 /** Where an occurrence stands, as much as its next step depends on. */
 export interface Standing {
@@ -46,16 +53,26 @@ export interface Standing {
   readonly scheduledFor: number;
   readonly endedAt: number | null;
   readonly leaseUntil: number | null;
+  readonly startedAt: number | null;
+  /** Start of the first attempt; null while there has been one at most. */
+  readonly firstStartedAt: number | null;
   readonly cancel: CancelRequest | null;
+  readonly ending: Ending | null;
   readonly holdsJob: boolean;
+  /** The failures of its job; null when the job is not locked. */
+  readonly failing: Failing | null;
   /** Its own job data; null takes that of its terms. */
   readonly jobData: string | null;
+  /** It replays a failed occurrence. */
+  readonly isReplay: boolean;
 }
 
 /** The key of a row. */
 export interface OccurrenceKey {
   readonly occurrenceId: string;
   readonly scheduledFor: number;
+  /** Its end may be a failure, which is counted under the job's lock. */
+  readonly mayFail?: boolean;
 }
 
 /** How an attempt ended without ending its occurrence, or why its row keeps a word of its own. */
@@ -72,11 +89,15 @@ export interface PastAttempt {
 const STANDING = `o.seq, o.id, o.job, o.status, o.token, o.attempt, o.lost, o.terms, ${
   millis("o.scheduled_for")
 },
-  ${millis("o.ended_at")}, ${millis("o.lease_until")}, o.cancel, o.holds_job, o.job_data`;
+  ${millis("o.ended_at")}, ${millis("o.lease_until")}, o.cancel, o.holds_job, o.job_data,
+  ${millis("o.started_at")}, ${
+  millis("o.first_started_at")
+}, o.origin, f.failures, j.auto_disabled, o.ending`;
 
 /**
  * Locks jobs first, then occurrences, each in the order of their keys, and gives where those stand by their ids.
- * Only jobs that are held by one of them are locked: the others have nobody waiting.
+ * Only jobs that are held by one of them are locked, that may fail now, or that have failed: the others have nobody
+ * waiting and nothing to count.
  */
 export async function lockOccurrences(
   session: Session,
@@ -88,10 +109,11 @@ export async function lockOccurrences(
   const jobs = new Set<number>();
   for (const [day, some] of days) {
     const rows = await session.rows(
-      `SELECT DISTINCT o.job FROM unnest($1::uuid[], $2::float8[]) AS u (id, at) JOIN occurrences o
+      `SELECT DISTINCT o.job FROM unnest($1::uuid[], $2::float8[], $3::boolean[]) AS u (id, at, fails)
+         JOIN occurrences o
          ON o.id = u.id AND o.scheduled_for = ${time("u.at")} AND ${onDay(day, "o.scheduled_for")}
-        WHERE o.holds_job`,
-      keyParameters(some),
+        WHERE o.holds_job OR u.fails OR EXISTS (SELECT 1 FROM failure_streaks f WHERE f.job = o.job)`,
+      [...keyParameters(some), booleans(some.map((key) => key.mayFail ?? false))],
     );
     for (const [job] of rows) jobs.add(Number(job));
   }
@@ -102,6 +124,7 @@ export async function lockOccurrences(
       ...await session.rows(
         `SELECT ${STANDING} FROM unnest($1::uuid[], $2::float8[]) AS u (id, at) JOIN occurrences o
            ON o.id = u.id AND o.scheduled_for = ${time("u.at")} AND ${onDay(day, "o.scheduled_for")}
+           LEFT JOIN failure_streaks f ON f.job = o.job LEFT JOIN jobs j ON j.seq = f.job
           ORDER BY o.id FOR UPDATE OF o`,
         keyParameters(some),
       ),
@@ -111,7 +134,7 @@ export async function lockOccurrences(
     throw new Restart("a job's policy changed in between");
   }
   const terms = await book.load(session, new Set(locked.map((row) => Number(row[7]))));
-  return new Map(locked.map((row) => [String(row[1]), toStanding(row, terms)]));
+  return new Map(locked.map((row) => [String(row[1]), toStanding(row, terms, jobs)]));
 }
 
 /** The due time of an occurrence that is known by its id only, or null. */
@@ -130,6 +153,9 @@ export interface End {
   readonly reason: string | null;
   readonly error: string | null;
   readonly result: string | null;
+  /** The row has its result already, and `result` stands for it. */
+  readonly resultIsKept: boolean;
+  readonly ending: Ending | null;
 }
 
 /** How an attempt's occurrence goes on. */
@@ -160,7 +186,8 @@ export class OccurrenceChanges {
 
   /** Queued → Cancelled. */
   cancelQueued(one: Standing, request: CancelRequest, reason: string): void {
-    const end = { endedAt: request.requestedAt, durationMs: null, reason, error: null, result: null };
+    const nothing = { durationMs: null, error: null, result: null, resultIsKept: false, ending: null };
+    const end = { ...nothing, endedAt: request.requestedAt, reason };
     this.#end(one, "Cancelled", end, JSON.stringify(request));
   }
 
@@ -201,9 +228,11 @@ async function endAll(session: Session, day: number, ended: readonly Ended[]): P
   await session.rows(
     `UPDATE occurrences o SET status = u.status, not_completed = nullif(u.status, ${COMPLETED}),
        ended_at = ${time("u.ended")}, duration_ms = u.duration, lease_until = NULL, next_action_at = NULL,
-       reason = u.reason, error = u.error, result = u.result, cancel = coalesce(u.cancel, o.cancel)
+       reason = u.reason, error = u.error, cancel = coalesce(u.cancel, o.cancel), ending = u.ending,
+       result = CASE WHEN u.kept THEN coalesce(o.result, u.result) ELSE u.result END
        FROM unnest($1::uuid[], $2::float8[], $3::smallint[], $4::float8[], $5::float8[], $6::text[], $7::text[],
-         $8::text[], $9::text[]) AS u (id, at, status, ended, duration, reason, error, result, cancel)
+         $8::text[], $9::text[], $10::text[], $11::boolean[])
+         AS u (id, at, status, ended, duration, reason, error, result, cancel, ending, kept)
       WHERE o.id = u.id AND o.scheduled_for = ${time("u.at")} AND ${onDay(day, "o.scheduled_for")}`,
     [
       ...rowKeys(ended),
@@ -214,6 +243,8 @@ async function endAll(session: Session, day: number, ended: readonly Ended[]): P
       texts(ended.map((end) => end.error)),
       texts(ended.map((end) => end.result)),
       texts(ended.map((end) => end.cancel)),
+      texts(ended.map((end) => end.ending === null ? null : JSON.stringify(end.ending))),
+      booleans(ended.map((end) => end.resultIsKept)),
     ],
   );
 }
@@ -228,9 +259,11 @@ async function requeueAll(
       time("u.ready")
     },
        next_action_at = ${time("u.next")}, looks = 0, duration_ms = u.duration, lease_until = NULL,
-       reason = u.reason, error = u.error
+       reason = u.reason, error = u.error, result = NULL, ending = NULL,
+       first_started_at = CASE WHEN u.counts THEN coalesce(o.first_started_at, o.started_at) ELSE o.first_started_at END
        FROM unnest($1::uuid[], $2::float8[], $3::integer[], $4::smallint[], $5::float8[], $6::float8[],
-         $7::float8[], $8::text[], $9::text[]) AS u (id, at, attempt, lost, ready, next, duration, reason, error)
+         $7::float8[], $8::text[], $9::text[], $10::boolean[])
+         AS u (id, at, attempt, lost, ready, next, duration, reason, error, counts)
       WHERE o.id = u.id AND o.scheduled_for = ${time("u.at")} AND ${onDay(day, "o.scheduled_for")}`,
     [
       ...rowKeys(again),
@@ -241,6 +274,7 @@ async function requeueAll(
       numbers(again.map(({ past }) => past.durationMs)),
       texts(again.map(({ past }) => past.reason)),
       texts(again.map(({ past }) => past.error)),
+      booleans(again.map(({ past }) => past.counts)),
     ],
   );
 }
@@ -270,6 +304,26 @@ async function keepAttempts(
       texts(kept.map(({ past }) => past.outcome)),
       texts(kept.map(({ past }) => past.error)),
       texts(kept.map(({ past }) => past.reason)),
+    ],
+  );
+}
+
+/** Keeps for running attempts that their workers told them to end. Worth no sync: their reports say it again. */
+export async function keepSignals(
+  session: Session,
+  day: number,
+  signals: readonly SignalNotice[],
+): Promise<void> {
+  await session.rows(
+    `UPDATE occurrences o SET ending = u.ending
+       FROM unnest($1::uuid[], $2::float8[], $3::integer[], $4::text[]) AS u (id, at, token, ending),
+         (SELECT set_config('synchronous_commit', 'off', true) AS lax) AS c
+      WHERE o.id = u.id AND o.scheduled_for = ${time("u.at")} AND ${onDay(day, "o.scheduled_for")}
+        AND o.token = u.token AND o.status = ${RUNNING} AND c.lax IS NOT NULL`,
+    [
+      ...keyParameters(signals),
+      numbers(signals.map((one) => one.token)),
+      texts(signals.map((one) => JSON.stringify(noticed(one)))),
     ],
   );
 }
@@ -333,7 +387,7 @@ function rowKeys(rows: readonly { readonly one: Standing }[]): readonly [string,
   return [uuids(rows.map(({ one }) => one.id)), numbers(rows.map(({ one }) => one.scheduledFor))];
 }
 
-function toStanding(row: Row, terms: ReadonlyMap<number, Terms>): Standing {
+function toStanding(row: Row, terms: ReadonlyMap<number, Terms>, locked: ReadonlySet<number>): Standing {
   const of = terms.get(Number(row[7]));
   if (of === undefined) throw new Error(`no terms ${row[7]}`);
   const status = Number(row[3]);
@@ -351,9 +405,21 @@ function toStanding(row: Row, terms: ReadonlyMap<number, Terms>): Standing {
     endedAt: asTimeOrNull(row[9]),
     leaseUntil: asTimeOrNull(row[10]),
     cancel: readCancel(row[11]),
+    ending: readEnding(row[19]),
     holdsJob: row[12] === true,
     jobData: asText(row[13]),
+    startedAt: asTimeOrNull(row[14]),
+    firstStartedAt: asTimeOrNull(row[15]),
+    isReplay: Number(row[16]) === REPLAY,
+    failing: locked.has(Number(row[2]))
+      ? { streak: readStreak(row[17]), disabled: readAutoDisabled(row[18]) }
+      : null,
   };
+}
+
+/** How an attempt was made to end, as it is stored, or null. */
+export function readEnding(value: unknown): Ending | null {
+  return typeof value === "string" ? JSON.parse(value) as Ending : null;
 }
 
 /** A stored cancel request, or null. */

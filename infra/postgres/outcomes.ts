@@ -9,9 +9,11 @@
  * second fail, the call is rejected and made again, and what was ended is known as such.
  */
 import { afterLoss, type Aftermath, afterReport, cancelReason } from "../../actors/domain/aftermath.ts";
-import type { JobMessage, Report } from "../../actors/domain/message.ts";
+import { endingOf } from "../../actors/domain/cancellation.ts";
+import type { JobMessage, Report, SignalNotice } from "../../actors/domain/message.ts";
 import {
   type CancelRequest,
+  type Ending,
   isFinal,
   type OccurrenceStatus,
   statusNumber,
@@ -21,23 +23,27 @@ import type { ProgressReport } from "../../actors/ports/queue.ts";
 import type {
   CancelAnswer,
   ChangedOccurrence,
+  LostAttempt,
   Outcomes,
   RecordAnswer,
-  SilentAttempt,
   TriggerAnswer,
   TriggerRequest,
 } from "../../actors/ports/store.ts";
 import type { Completions } from "./completions.ts";
 import type { Database, Session } from "./database.ts";
 import { byDay, isStorableTime, onDay } from "./day.ts";
+import { type FinalEnd, recordFinalEnds } from "./failed_rows.ts";
+import { FailureChanges } from "./failing_jobs.ts";
 import { PUBLISHED_WITHIN_MS, releaseNext } from "./job_holds.ts";
 import { type JobMessages, messageOf } from "./job_messages.ts";
-import { isUuid, numbers, time, uuids } from "./literal.ts";
+import { asTime, isUuid, numbers, time, uuids } from "./literal.ts";
 import {
   findScheduledFor,
   keepEvidence,
+  keepSignals,
   lockOccurrences,
   OccurrenceChanges,
+  type OccurrenceKey,
   requestCancel,
   type Standing,
 } from "./occurrence_rows.ts";
@@ -96,6 +102,14 @@ export class PostgresOutcomes implements Outcomes {
     }
   }
 
+  async recordSignals(signals: readonly SignalNotice[]): Promise<void> {
+    const known = signals.filter((one) => isUuid(one.occurrenceId) && isStorableTime(one.scheduledFor))
+      .toSorted((left, right) => left.occurrenceId < right.occurrenceId ? -1 : 1);
+    for (const [day, some] of byDay(known, (one) => one.scheduledFor)) {
+      await this.parts.database.call("keep abort signals", (session) => keepSignals(session, day, some));
+    }
+  }
+
   trigger(request: TriggerRequest): Promise<TriggerAnswer> {
     return this.parts.triggers.trigger(request);
   }
@@ -112,36 +126,52 @@ export class PostgresOutcomes implements Outcomes {
       "cancel an occurrence",
       async (session): Promise<CancelAnswer> => {
         const scheduledFor = await findScheduledFor(session, occurrenceId);
-        const locked = scheduledFor === null
-          ? null
-          : await lockOccurrences(session, [{ occurrenceId, scheduledFor }], this.parts.terms);
-        const one = locked?.get(occurrenceId.toLowerCase());
-        if (one === undefined) return { ok: false, reason: "not-found" };
-        const status = statusOf(one.status);
-        if (status === "Cancelled") return { ok: true, state: "already-cancelled" };
-        if (isFinal(status)) return { ok: false, reason: "final", status };
-        if (status !== "Queued") {
-          if (one.cancel === null) await requestCancel(session, one, request);
-          return { ok: true, state: "requested", token: one.token };
-        }
-        const effects = new Effects(request.requestedAt, 0);
-        const reason = cancelReason(request);
-        effects.changes.cancelQueued(one, request, reason);
-        effects.ended(one, "Cancelled", reason);
-        return { ok: true, state: "cancelled", record: await effects.write(session, this.parts) };
+        if (scheduledFor === null) return { ok: false, reason: "not-found" };
+        const key = { occurrenceId: occurrenceId.toLowerCase(), scheduledFor };
+        const { record, standing: [state] } = await this.cancelAll(session, [key], request);
+        if (state === undefined) throw new Error(`no answer for occurrence ${occurrenceId}`);
+        return state.ok && state.state === "cancelled" ? { ...state, record } : state;
       },
     );
+  }
+
+  /** Inside a transaction. What became of each, in their order, and what followed from all of it. */
+  async cancelAll(session: Session, keys: readonly OccurrenceKey[], request: CancelRequest): Promise<{
+    readonly standing: readonly CancelStanding[];
+    readonly record: RecordAnswer;
+  }> {
+    const locked = await lockOccurrences(session, keys, this.parts.terms);
+    const effects = new Effects(request.requestedAt, 0);
+    const asked: Standing[] = [];
+    const standing = keys.map(({ occurrenceId }): CancelStanding => {
+      const one = locked.get(occurrenceId);
+      if (one === undefined) return { ok: false, reason: "not-found" };
+      const status = statusOf(one.status);
+      if (status === "Cancelled") return { ok: true, state: "already-cancelled" };
+      if (isFinal(status)) return { ok: false, reason: "final", status };
+      if (status !== "Queued") {
+        if (one.cancel === null) asked.push(one);
+        return { ok: true, state: "requested", token: one.token };
+      }
+      const reason = cancelReason(request);
+      effects.changes.cancelQueued(one, request, reason);
+      effects.ended(one, "Cancelled", { reason, endedAt: request.requestedAt });
+      return { ok: true, state: "cancelled" };
+    });
+    for (const one of asked) await requestCancel(session, one, request);
+    return { standing, record: await effects.write(session, this.parts) };
   }
 
   /** The reaper's part, inside the ledger's transaction: attempts whose worker is gone. */
   async reap(
     session: Session,
-    lost: readonly SilentAttempt[],
+    lost: readonly LostAttempt[],
     now: number,
     jitter: number,
   ): Promise<RecordAnswer> {
     const effects = new Effects(now, jitter);
-    const standing = await lockOccurrences(session, lost, this.parts.terms);
+    const keys = lost.map((one) => ({ ...one, mayFail: true }));
+    const standing = await lockOccurrences(session, keys, this.parts.terms);
     const seenBefore = new Set<string>();
     for (const seen of lost) {
       const one = standing.get(seen.occurrenceId);
@@ -150,7 +180,7 @@ export class PostgresOutcomes implements Outcomes {
         one.leaseUntil === seen.leaseUntil && !seenBefore.has(one.id);
       if (isUnchanged) {
         seenBefore.add(one.id);
-        applyLost(one, seen.instanceId, effects);
+        applyLost(one, seen, effects);
       } else effects.stale += 1;
     }
     return await effects.write(session, this.parts);
@@ -163,7 +193,8 @@ export class PostgresOutcomes implements Outcomes {
     jitter: number,
   ): Promise<RecordAnswer> {
     const effects = new Effects(now, jitter);
-    const standing = await lockOccurrences(session, reports, this.parts.terms);
+    const keys = reports.map((report) => ({ ...report, mayFail: mayFail(report) }));
+    const standing = await lockOccurrences(session, keys, this.parts.terms);
     const applied = new Map<string, Report>();
     const late: { readonly report: Report; readonly one: Standing | undefined }[] = [];
     for (const report of reports) {
@@ -184,23 +215,35 @@ export class PostgresOutcomes implements Outcomes {
   }
 }
 
-function apply(one: Standing, report: Report, effects: Effects): void {
-  const { endedAt, durationMs } = report;
-  const attempt = { ...one.terms, attempt: one.attempt, cancel: one.cancel };
-  const after = afterReport(attempt, report, effects.now, () => effects.nextJitter());
-  if (after.kind === "ends") effects.finish(one, after, { endedAt, durationMs });
-  else effects.requeue(one, after, { endedAt, durationMs, lost: one.lost });
+function mayFail({ outcome }: Report): boolean {
+  return outcome.kind === "failed" || outcome.kind === "timedOut";
 }
 
-function applyLost(one: Standing, instanceId: string, effects: Effects): void {
+function apply(one: Standing, report: Report, effects: Effects): void {
+  const { endedAt, durationMs } = report;
+  const firstStartedAt = one.firstStartedAt ?? one.startedAt ?? report.startedAt;
+  const attempt = { ...one.terms, attempt: one.attempt, firstStartedAt, cancel: one.cancel };
+  const after = afterReport(attempt, report, effects.now, () => effects.nextJitter());
+  if (after.kind === "ends") {
+    effects.finish(one, after, { endedAt, durationMs, ending: endingOf(report, one.ending) });
+  } else effects.requeue(one, after, { endedAt, durationMs, lost: one.lost });
+}
+
+function applyLost(one: Standing, seen: LostAttempt, effects: Effects): void {
+  const { instanceId, isWorkerThere = false } = seen;
   const end = { endedAt: effects.now, durationMs: null };
-  const after = afterLoss(one, instanceId, one.lost);
+  const after = afterLoss(one, { instanceId, isWorkerThere, lostBefore: one.lost });
   if (after.kind === "ends") {
     const past = { ...end, outcome: "lost", error: null, counts: false, reason: after.what } as const;
     effects.changes.keepAttempt(one, past);
-    effects.finish(one, after, end);
+    effects.finish(one, after, { ...end, ending: one.ending });
   } else effects.requeue(one, after, { ...end, lost: one.lost + 1 });
 }
+
+/** What a cancellation came to; what followed from it is told apart. */
+type CancelStanding =
+  | Exclude<CancelAnswer, { readonly state: "cancelled" }>
+  | { readonly ok: true; readonly state: "cancelled" };
 
 interface AttemptEnd {
   readonly endedAt: number;
@@ -213,7 +256,9 @@ class Effects {
   readonly changes = new OccurrenceChanges();
   readonly #again: { readonly one: Standing; readonly attempt: number }[] = [];
   readonly #changed: ChangedOccurrence[] = [];
+  readonly #finished: { readonly one: Standing; readonly end: FinalEnd }[] = [];
   readonly #freed = new Set<number>();
+  readonly #failures = new FailureChanges();
   #nextRetryAt: number | null = null;
 
   constructor(readonly now: number, private jitter: number) {}
@@ -224,15 +269,26 @@ class Effects {
     return this.jitter;
   }
 
-  ended(one: Standing, to: OccurrenceStatus, reason: string | null): void {
+  ended(
+    one: Standing,
+    to: OccurrenceStatus,
+    { reason, endedAt }: { readonly reason: string | null; readonly endedAt: number },
+  ): void {
+    const run = { occurrenceId: one.id, status: to, scheduledFor: one.scheduledFor, endedAt, reason };
+    this.#failures.ended(one, run, this.now);
     if (one.holdsJob) this.#freed.add(one.job);
     this.#change(one, to, one.attempt, reason);
   }
 
-  finish(one: Standing, after: Extract<Aftermath, { kind: "ends" }>, end: AttemptEnd): void {
-    const { status, reason, error, result } = after;
-    this.changes.finish(one, status, { ...end, reason, error, result });
-    this.ended(one, status, reason);
+  finish(
+    one: Standing,
+    after: Extract<Aftermath, { kind: "ends" }>,
+    end: AttemptEnd & { readonly ending: Ending | null },
+  ): void {
+    const { status, reason, error, result, resultIsKept } = after;
+    this.changes.finish(one, status, { ...end, reason, error, result, resultIsKept });
+    this.#finished.push({ one, end: { status, reason, error, endedAt: end.endedAt } });
+    this.ended(one, status, { reason, endedAt: end.endedAt });
   }
 
   /** The attempt moves to the past ones, and the occurrence is queued again. */
@@ -256,16 +312,22 @@ class Effects {
   /** Writes the changes and lets those run that waited for what has ended. */
   async write(session: Session, parts: OutcomesParts): Promise<RecordAnswer> {
     await this.changes.write(session);
+    await recordFinalEnds(session, this.#finished, { terms: parts.terms, now: this.now });
+    await this.#failures.write(session);
     const payloads = await parts.terms.payloads(session, this.#again.map(({ one }) => one.terms));
     const again = this.#again.map(({ one, attempt }) =>
       messageOf({ ...one, attempt, jobData: one.jobData ?? payloads.get(one.terms.payload) ?? "{}" })
     );
     const next = await releaseNext(session, [...this.#freed], this.now);
+    const later = next.map((row) => asTime(row[7])).filter((readyAt) => readyAt > this.now);
+    if (later.length > 0) this.#nextRetryAt = Math.min(this.#nextRetryAt ?? Infinity, ...later);
+    const ready = next.filter((row) => asTime(row[7]) <= this.now);
     return {
-      released: [...again, ...await parts.messages.of(session, next)],
+      released: [...again, ...await parts.messages.of(session, ready)],
       nextRetryAt: this.#nextRetryAt,
       changed: this.#changed,
       stale: this.stale,
+      ...(this.#failures.news.length === 0 ? {} : { autoDisable: this.#failures.news }),
     };
   }
 

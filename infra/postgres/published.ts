@@ -1,7 +1,8 @@
 /**
  * Which messages the queue has taken. An occurrence is created with a look 10 s ahead, in case nobody publishes it.
  * Most are claimed long before; those that wait in a backlog are marked here, seconds later and many at once, so that
- * recovery leaves them to the queue. What is lost with this process costs one message more.
+ * recovery leaves them to the queue. What is lost with this process costs one message more. What recovery knows to be
+ * gone from the queue (`looks` -1) is not marked: the note is older than the loss.
  */
 import type { JobMessage } from "../../actors/domain/message.ts";
 import { statusNumber } from "../../actors/domain/occurrence.ts";

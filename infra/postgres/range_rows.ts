@@ -3,10 +3,10 @@ import type { RangePart } from "../../actors/domain/plan.ts";
 import { RANGE_REASONS, type RangeReason, type VerdictRange } from "../../actors/domain/verdict.ts";
 import type { Database, Row, Session } from "./database.ts";
 import type { JobStanding } from "./job_rows.ts";
-import { asTime, isUuid, millis, numbers, storable, texts, time } from "./literal.ts";
+import { asText, asTime, isUuid, millis, numbers, storable, texts, time } from "./literal.ts";
 
 const RANGES = `SELECT j.id, r.job_version, ${millis("r.from_at")}, ${millis("r.to_at")}, r.count, r.reason,
-  r.decided_by, ${millis("r.decided_at")} FROM verdict_ranges r JOIN jobs j ON j.seq = r.job`;
+  r.decided_by, ${millis("r.decided_at")}, r.note FROM verdict_ranges r JOIN jobs j ON j.seq = r.job`;
 
 /** A range as a transaction leaves it: `count` is what it adds. */
 interface RangeChange {
@@ -15,6 +15,7 @@ interface RangeChange {
   readonly jobVersion: number;
   readonly reason: string;
   readonly by: string;
+  readonly note: string | null;
   readonly isNew: boolean;
   to: number;
   count: number;
@@ -31,7 +32,9 @@ export class RangeChanges {
     const open = jobs.filter((job) => job.openRange !== null);
     if (open.length === 0) return;
     const rows = await session.rows(
-      `SELECT r.job, ${millis("r.from_at")}, r.job_version, r.reason, r.decided_by, ${millis("r.to_at")}
+      `SELECT r.job, ${millis("r.from_at")}, r.job_version, r.reason, r.decided_by, ${
+        millis("r.to_at")
+      }, r.note
          FROM unnest($1::bigint[], $2::float8[]) AS u (job, at)
          JOIN verdict_ranges r ON r.job = u.job AND r.from_at = ${time("u.at")}`,
       [numbers(open.map((job) => job.seq)), numbers(open.map((job) => job.openRange))],
@@ -43,6 +46,7 @@ export class RangeChanges {
         jobVersion: Number(row[2]),
         reason: String(row[3]),
         by: String(row[4]),
+        note: asText(row[6]),
         isNew: false,
         to: asTime(row[5]),
         count: 0,
@@ -61,8 +65,11 @@ export class RangeChanges {
    */
   extend(job: JobStanding, part: RangePart): number {
     const by = storable(part.by);
+    const note = part.note === undefined ? null : storable(part.note);
     const open = this.#open.get(job.seq);
-    if (open?.jobVersion === job.version && open.reason === part.reason && open.by === by) {
+    if (
+      open?.jobVersion === job.version && open.reason === part.reason && open.by === by && open.note === note
+    ) {
       if (!open.isNew && open.count === 0) this.#changes.push(open);
       open.to = part.to;
       open.count += part.count;
@@ -74,6 +81,7 @@ export class RangeChanges {
       jobVersion: job.version,
       reason: part.reason,
       by,
+      note,
       isNew: true,
       to: part.to,
       count: part.count,
@@ -110,12 +118,12 @@ async function extendRanges(session: Session, changes: readonly RangeChange[], n
 async function insertRanges(session: Session, changes: readonly RangeChange[], now: number): Promise<void> {
   if (changes.length === 0) return;
   await session.rows(
-    `INSERT INTO verdict_ranges (job, from_at, to_at, job_version, count, reason, decided_by, decided_at)
+    `INSERT INTO verdict_ranges (job, from_at, to_at, job_version, count, reason, decided_by, decided_at, note)
      SELECT u.job, ${time("u.at")}, ${time("u.until")}, u.version, u.count, u.reason, u.by, ${
-      time("$8::float8")
-    }
-       FROM unnest($1::bigint[], $2::float8[], $3::float8[], $4::integer[], $5::bigint[], $6::text[], $7::text[])
-         AS u (job, at, until, version, count, reason, by)
+      time("$9::float8")
+    }, u.note
+       FROM unnest($1::bigint[], $2::float8[], $3::float8[], $4::integer[], $5::bigint[], $6::text[], $7::text[],
+         $8::text[]) AS u (job, at, until, version, count, reason, by, note)
      ON CONFLICT (job, from_at) DO NOTHING`,
     [
       numbers(changes.map((one) => one.job)),
@@ -125,6 +133,7 @@ async function insertRanges(session: Session, changes: readonly RangeChange[], n
       numbers(changes.map((one) => one.count)),
       texts(changes.map((one) => one.reason)),
       texts(changes.map((one) => one.by)),
+      texts(changes.map((one) => one.note)),
       now,
     ],
   );
@@ -167,7 +176,7 @@ export async function newestRanges(
 }
 
 function toRange(row: Row): VerdictRange {
-  const [jobId, jobVersion, from, to, count, reason, by, decidedAt] = row;
+  const [jobId, jobVersion, from, to, count, reason, by, decidedAt, note] = row;
   return {
     jobId: String(jobId),
     jobVersion: Number(jobVersion),
@@ -177,6 +186,7 @@ function toRange(row: Row): VerdictRange {
     reason: toReason(String(reason)),
     by: String(by),
     decidedAt: asTime(decidedAt),
+    note: asText(note),
   };
 }
 

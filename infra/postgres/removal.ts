@@ -1,6 +1,6 @@
 /** Deletes a job with its history, in batches. Until the last one the job is there, marked as leaving, and unseen. */
 import { CountChange } from "./counters.ts";
-import type { Database } from "./database.ts";
+import type { Database, Session } from "./database.ts";
 import { asTime, millis, numbers, time, uuids } from "./literal.ts";
 
 /** Occurrences deleted in one transaction. */
@@ -15,7 +15,9 @@ export async function removeHistory(database: Database, job: number): Promise<vo
          UNION SELECT payload FROM jobs WHERE seq = $1::bigint)`,
       [job],
     );
-    for (const table of ["terms", "verdict_ranges", "holds"]) {
+    for (
+      const table of ["terms", "verdict_ranges", "holds", "failure_streaks", "failed_occurrences", "replays"]
+    ) {
       await session.rows(`DELETE FROM ${table} WHERE job = $1::bigint`, [job]);
     }
     await session.rows("DELETE FROM jobs WHERE seq = $1::bigint", [job]);
@@ -38,29 +40,55 @@ function removeChunk(database: Database, job: number): Promise<number> {
         ORDER BY scheduled_for, twin LIMIT ${CHUNK} FOR UPDATE`,
       [job],
     );
-    if (rows.length === 0) return 0;
-    const ids = uuids(rows.map((row) => String(row[1])));
-    const times = numbers(rows.map((row) => asTime(row[3])));
-    const bounds = [
-      Math.min(...rows.map((row) => asTime(row[3]))),
-      Math.max(...rows.map((row) => asTime(row[3]))),
-    ];
-    await session.rows("DELETE FROM lines WHERE occurrence_id = ANY($1::uuid[])", [ids]);
-    await session.rows("DELETE FROM late_reports WHERE occurrence_id = ANY($1::uuid[])", [ids]);
-    const within = `scheduled_for >= ${time("$3::float8")} AND scheduled_for <= ${time("$4::float8")}`;
-    await session.rows(
-      `DELETE FROM attempts a USING unnest($1::bigint[], $2::float8[]) AS u (seq, at)
-        WHERE a.occurrence = u.seq AND a.scheduled_for = ${time("u.at")} AND ${within}`,
-      [numbers(rows.map((row) => Number(row[0]))), times, ...bounds],
+    await deleteOccurrences(
+      session,
+      rows.map((row) => ({
+        seq: Number(row[0]),
+        id: String(row[1]),
+        status: Number(row[2]),
+        scheduledFor: asTime(row[3]),
+      })),
     );
-    await session.rows(
-      `DELETE FROM occurrences o USING unnest($1::uuid[], $2::float8[]) AS u (id, at)
-        WHERE o.id = u.id AND o.scheduled_for = ${time("u.at")} AND ${within}`,
-      [ids, times, ...bounds],
-    );
-    const count = new CountChange();
-    for (const row of rows) count.add(Number(row[2]), -1);
-    await count.write(session);
     return rows.length;
   });
+}
+
+/** An occurrence that is to go. */
+export interface LeavingOccurrence {
+  readonly seq: number;
+  readonly id: string;
+  readonly status: number;
+  readonly scheduledFor: number;
+}
+
+/** Deletes these with their attempts, lines and late reports; the totals follow. Part of the transaction. */
+export async function deleteOccurrences(
+  session: Session,
+  leaving: readonly LeavingOccurrence[],
+): Promise<void> {
+  if (leaving.length === 0) return;
+  const ids = uuids(leaving.map((one) => one.id));
+  const moments = leaving.map((one) => one.scheduledFor);
+  const times = numbers(moments);
+  const bounds = [Math.min(...moments), Math.max(...moments)];
+  await session.rows(
+    `DELETE FROM lines WHERE occurrence_id = ANY($1::uuid[])
+       AND scheduled_for >= ${time("$2::float8")} AND scheduled_for <= ${time("$3::float8")}`,
+    [ids, ...bounds],
+  );
+  await session.rows("DELETE FROM late_reports WHERE occurrence_id = ANY($1::uuid[])", [ids]);
+  const within = `scheduled_for >= ${time("$3::float8")} AND scheduled_for <= ${time("$4::float8")}`;
+  await session.rows(
+    `DELETE FROM attempts a USING unnest($1::bigint[], $2::float8[]) AS u (seq, at)
+      WHERE a.occurrence = u.seq AND a.scheduled_for = ${time("u.at")} AND ${within}`,
+    [numbers(leaving.map((one) => one.seq)), times, ...bounds],
+  );
+  await session.rows(
+    `DELETE FROM occurrences o USING unnest($1::uuid[], $2::float8[]) AS u (id, at)
+      WHERE o.id = u.id AND o.scheduled_for = ${time("u.at")} AND ${within}`,
+    [ids, times, ...bounds],
+  );
+  const count = new CountChange();
+  for (const { status } of leaving) count.add(status, -1);
+  await count.write(session);
 }

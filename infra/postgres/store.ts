@@ -2,15 +2,19 @@
  * The store of a cluster: PostgreSQL behind the same ports as the embedded one. What each failure does is told in the
  * folder's README.
  */
-import type { Attempts } from "../../actors/ports/attempts.ts";
+import type { Attempts, Results } from "../../actors/ports/attempts.ts";
 import type { Clock, Random } from "../../actors/ports/clock.ts";
+import type { Reader } from "../../actors/ports/reads.ts";
 import type { Store } from "../../actors/ports/store.ts";
+import { PostgresAlerts } from "./alerts.ts";
 import { PostgresAttempts } from "./attempts.ts";
+import { PostgresBulkActions } from "./bulk_actions.ts";
 import { Chores } from "./chores.ts";
 import { Completions } from "./completions.ts";
 import { foldCounts } from "./counters.ts";
 import { type ConnectionOptions, Database, openingFault } from "./database.ts";
 import { Epochs } from "./epochs.ts";
+import { PostgresFailedOccurrences } from "./failed_occurrences.ts";
 import { PostgresError } from "./fault.ts";
 import { PostgresHistory } from "./history.ts";
 import { JobMessages } from "./job_messages.ts";
@@ -19,12 +23,26 @@ import { PostgresLedger } from "./ledger.ts";
 import { PostgresLineStore } from "./line_store.ts";
 import { migrate, requireSchema } from "./migration.ts";
 import { PostgresOutcomes } from "./outcomes.ts";
+import { PostgresOversight } from "./oversight.ts";
 import { Partitions } from "./partitions.ts";
 import { Published } from "./published.ts";
 import { RecoveryRows } from "./recovery_rows.ts";
+import { Replicas } from "./replicas.ts";
+import { PostgresRetention } from "./retention.ts";
 import { InstanceBook, TermsBook } from "./terms.ts";
+import { PostgresFacts } from "./facts.ts";
+import {
+  type PostgresLoad,
+  readPostgresLoad,
+  readStatementTexts,
+  readStatementTotals,
+  type StatementTotals,
+} from "./server_load.ts";
 import { Triggers } from "./triggers.ts";
+import { CLAIMED_JOB_DATA, KEEP_RESULT } from "./worker_role.ts";
+import { PostgresWorkload } from "./workload.ts";
 import { systemClock } from "../clock.ts";
+import { soleCopy } from "../sole_copy.ts";
 
 export interface PostgresStoreOptions extends ConnectionOptions {
   /** The program's clock; deadlines go by the machine's. */
@@ -32,11 +50,17 @@ export interface PostgresStoreOptions extends ConnectionOptions {
   readonly random: Random;
   /** Whether to bring the schema up to date first; without it, an older one is an error. */
   readonly migrate: boolean;
+  /** Where lists may be read from. */
+  readonly replicas?: {
+    readonly urls: readonly string[];
+    /** One that lags longer is not read from. */
+    readonly maxLagSeconds: number;
+  };
 }
 
 export interface PostgresStore {
   readonly store: Store;
-  readonly attempts: Attempts;
+  readonly attempts: Attempts & Results;
   /** `host:port/database`, for sentences. */
   readonly name: string;
   /**
@@ -44,11 +68,16 @@ export interface PostgresStore {
    * by: nothing of it is stored.
    */
   databaseTime(): Promise<number>;
+  /** What the server says of its load. */
+  load(): Promise<PostgresLoad>;
+  /** Null where it does not count statements. */
+  statementTotals(): Promise<readonly StatementTotals[] | null>;
+  statementTexts(ids: readonly string[]): Promise<ReadonlyMap<string, string>>;
 }
 
 /** What a worker needs of the database: the right to claim and renew, and whose store it is. */
 export interface PostgresAttemptsOnly {
-  readonly attempts: Attempts;
+  readonly attempts: Attempts & Results;
   readonly storeId: string;
   readonly name: string;
   databaseTime(): Promise<number>;
@@ -86,6 +115,7 @@ export async function openPostgresAttempts(
         `${database.name} holds no store yet: start an API instance first`,
       );
     }
+    await warnOfOldRole(database);
     return {
       attempts: new PostgresAttempts(database, new InstanceBook(), options.clock),
       storeId: String(row[0]),
@@ -97,6 +127,20 @@ export async function openPostgresAttempts(
     await database.close();
     throw openingFault(database.name, error);
   }
+}
+
+/** A role that got its rights from an older program claims all but what comes without job data. */
+async function warnOfOldRole(database: Database): Promise<void> {
+  const [row] = await database.call("read what this role may do", (session) =>
+    session.rows(
+      `SELECT current_user::text, has_function_privilege(to_regprocedure('${CLAIMED_JOB_DATA}'), 'EXECUTE')
+         AND has_function_privilege(to_regprocedure('${KEEP_RESULT}'), 'EXECUTE')`,
+    ));
+  if (row?.[1] === true) return;
+  database.options.log.warn(
+    `${database.name}: the role ${row?.[0]} cannot claim runs with large job data. ` +
+      `Run: migrate --worker-role ${row?.[0]}`,
+  );
 }
 
 async function assemble(database: Database, options: PostgresStoreOptions): Promise<PostgresStore> {
@@ -117,17 +161,26 @@ async function assemble(database: Database, options: PostgresStoreOptions): Prom
     triggers: new Triggers(database, partitions, terms, messages),
     completions: new Completions(database, terms),
   });
+  const epochs = new Epochs(database);
   const chores = new Chores(systemClock, log);
   chores.every(FOLD_EVERY_MS, () => foldCounts(database));
   chores.every(MARK_EVERY_MS, () => published.flush());
   chores.every(PARTITIONS_EVERY_MS, () => partitions.readyAhead());
+  const history = new PostgresHistory(database, terms);
+  const lines = new PostgresLineStore(database, partitions);
+  const replicas = replicasOf(database, storeId, options, (copy) => ({
+    jobs: new JobRows(copy, clock),
+    history: new PostgresHistory(copy, terms),
+    lines: new PostgresLineStore(copy, partitions),
+    workload: new PostgresWorkload(copy),
+  }));
   let closing: Promise<void> | null = null;
   const store: Store = {
     jobs,
     outcomes,
     ledger: new PostgresLedger({
       database,
-      epochs: new Epochs(database),
+      epochs,
       jobs,
       messages,
       outcomes,
@@ -135,13 +188,21 @@ async function assemble(database: Database, options: PostgresStoreOptions): Prom
       recovery: new RecoveryRows(database, messages, terms),
       terms,
     }),
-    history: new PostgresHistory(database, terms),
-    lines: new PostgresLineStore(database, partitions),
+    history,
+    lines,
+    oversight: new PostgresOversight(database),
+    alerts: new PostgresAlerts(database),
+    reads: replicas ?? soleCopy({ jobs, history, lines, workload: new PostgresWorkload(database) }),
+    retention: new PostgresRetention(database, epochs, log),
+    failed: new PostgresFailedOccurrences({ database, partitions, terms, messages }),
+    bulk: new PostgresBulkActions({ database, epochs, outcomes, partitions, terms }),
+    facts: new PostgresFacts(database),
     storeId,
     check: (deadlineMs) => check(database, clock.now(), deadlineMs),
     close: () =>
       closing ??= (async () => {
         await chores.stop();
+        await replicas?.close();
         await published.flush();
         await database.close();
       })(),
@@ -151,7 +212,23 @@ async function assemble(database: Database, options: PostgresStoreOptions): Prom
     attempts: new PostgresAttempts(database, new InstanceBook(), clock),
     name: database.name,
     databaseTime: () => databaseTime(database),
+    load: () => readPostgresLoad(database),
+    statementTotals: () => readStatementTotals(database),
+    statementTexts: (ids) => readStatementTexts(database, ids),
   };
+}
+
+/** Null without replicas: then no write asks for its position. */
+function replicasOf(
+  primary: Database,
+  storeId: string,
+  options: PostgresStoreOptions,
+  readerOf: (database: Database) => Reader,
+): Replicas | null {
+  const { replicas } = options;
+  if (replicas === undefined || replicas.urls.length === 0) return null;
+  const { meter: _, ...connection } = options;
+  return new Replicas({ ...connection, ...replicas, primary, storeId, readerOf });
 }
 
 async function ensureStoreId(database: Database, fresh: string): Promise<string> {

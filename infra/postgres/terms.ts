@@ -2,7 +2,14 @@
  * What the occurrences of one job version have in common, and the names of the instances that run them: interned, so
  * that a row says it with one number. Rows of both never change, so they are kept in memory once they are committed.
  */
-import type { TypeDefaults } from "../../actors/domain/plan.ts";
+import { DEFAULT_FAILURE_RULES, type FailureRules } from "../../actors/domain/retry.ts";
+import {
+  type AgreedTerms,
+  agreeTerms,
+  rulesOf,
+  rulesText,
+  type TypeDefaults,
+} from "../../actors/domain/terms.ts";
 import type { Row, Session } from "./database.ts";
 import type { JobStanding } from "./job_rows.ts";
 import { asText, numbers, storable, texts } from "./literal.ts";
@@ -17,6 +24,7 @@ export interface Terms {
   readonly maxAttempts: number;
   readonly baseRetryDelaySeconds: number;
   readonly executionTimeoutSeconds: number | null;
+  readonly rules: FailureRules;
   /** `payloads.seq` of the job's data. */
   readonly payload: number;
 }
@@ -32,7 +40,7 @@ const CACHE_LIMIT = 20_000;
 const PAYLOADS_AT_MOST = 8_000_000;
 
 const COLUMNS = `t.seq, t.job, j.id, t.job_version, t.job_type, t.pool, t.max_attempts,
-  t.base_retry_delay_seconds, t.execution_timeout_seconds, t.payload`;
+  t.base_retry_delay_seconds, t.execution_timeout_seconds, t.payload, t.rules`;
 
 /** The terms on which an occurrence of a job starts now. */
 export interface TermsWanted {
@@ -154,31 +162,33 @@ export class TermsBook {
   }
 
   async #intern(session: Session, wanted: readonly TermsWanted[]): Promise<readonly Terms[]> {
-    const rows = wanted.map((one) => ({ ...agreed(one), job: one.job }));
+    const rows = wanted.map(({ job, defaults }) => ({ ...agreeTerms(job.definition, defaults), job }));
     const parameters = [
       numbers(rows.map((row) => row.job.seq)),
       numbers(rows.map((row) => row.job.version)),
       texts(rows.map((row) => row.job.definition.jobType)),
       texts(rows.map((row) => row.job.definition.workerId)),
       numbers(rows.map((row) => row.maxAttempts)),
-      numbers(rows.map((row) => row.baseRetryDelay)),
-      numbers(rows.map((row) => row.timeout)),
+      numbers(rows.map((row) => row.baseRetryDelaySeconds)),
+      numbers(rows.map((row) => row.executionTimeoutSeconds)),
       numbers(rows.map((row) => row.job.payload)),
+      texts(rows.map((row) => rulesText(row.rules))),
     ];
     await session.rows(
       `INSERT INTO terms (job, job_version, job_type, pool, max_attempts, base_retry_delay_seconds,
-         execution_timeout_seconds, payload)
+         execution_timeout_seconds, payload, rules)
        SELECT * FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::integer[], $6::float8[],
-         $7::float8[], $8::bigint[]) ON CONFLICT DO NOTHING`,
+         $7::float8[], $8::bigint[], $9::text[]) ON CONFLICT DO NOTHING`,
       parameters,
     );
     const found = await session.rows(
       `SELECT ${COLUMNS} FROM terms t JOIN jobs j ON j.seq = t.job
-         JOIN unnest($1::bigint[], $2::integer[], $3::integer[], $4::float8[], $5::float8[])
-           AS w (job, version, attempts, delay, timeout)
+         JOIN unnest($1::bigint[], $2::integer[], $3::integer[], $4::float8[], $5::float8[], $6::text[])
+           AS w (job, version, attempts, delay, timeout, rules)
          ON t.job = w.job AND t.job_version = w.version AND t.max_attempts = w.attempts
-           AND t.base_retry_delay_seconds = w.delay AND t.execution_timeout_seconds IS NOT DISTINCT FROM w.timeout`,
-      [parameters[0], parameters[1], parameters[4], parameters[5], parameters[6]].map((one) => one ?? ""),
+           AND t.base_retry_delay_seconds = w.delay AND t.execution_timeout_seconds IS NOT DISTINCT FROM w.timeout
+           AND md5(t.rules) = md5(w.rules)`,
+      [0, 1, 4, 5, 6, 8].map((place) => parameters[place] ?? ""),
     );
     return found.map(toTerms);
   }
@@ -239,23 +249,16 @@ function instanceKey({ workerId, instanceId }: Instance): string {
   return `${storable(workerId)}\n${storable(instanceId)}`;
 }
 
-function agreed({ job: { definition }, defaults }: TermsWanted) {
-  return {
-    maxAttempts: (definition.maxRetries ?? defaults.maxRetries) + 1,
-    baseRetryDelay: definition.baseRetryDelaySeconds ?? defaults.baseRetryDelaySeconds,
-    timeout: definition.executionTimeoutSeconds ?? defaults.executionTimeoutSeconds,
-  };
-}
-
 /** What terms differ by. */
 export function keyOf(wanted: TermsWanted): string {
-  const { maxAttempts, baseRetryDelay, timeout } = agreed(wanted);
-  return `${wanted.job.seq} ${wanted.job.version} ${maxAttempts} ${baseRetryDelay} ${timeout}`;
+  const { job, defaults } = wanted;
+  return keyOfTerms({ ...agreeTerms(job.definition, defaults), job: job.seq, jobVersion: job.version });
 }
 
-function keyOfTerms(terms: Terms): string {
-  const { job, jobVersion, maxAttempts, baseRetryDelaySeconds, executionTimeoutSeconds } = terms;
-  return `${job} ${jobVersion} ${maxAttempts} ${baseRetryDelaySeconds} ${executionTimeoutSeconds}`;
+function keyOfTerms(terms: AgreedTerms & Pick<Terms, "job" | "jobVersion">): string {
+  const { job, jobVersion, maxAttempts, baseRetryDelaySeconds, executionTimeoutSeconds, rules } = terms;
+  const said = rules === DEFAULT_FAILURE_RULES ? "{}" : rulesText(rules);
+  return `${job} ${jobVersion} ${maxAttempts} ${baseRetryDelaySeconds} ${executionTimeoutSeconds} ${said}`;
 }
 
 function toTerms(row: Row): Terms {
@@ -270,5 +273,6 @@ function toTerms(row: Row): Terms {
     baseRetryDelaySeconds: Number(row[7]),
     executionTimeoutSeconds: row[8] === null ? null : Number(row[8]),
     payload: Number(row[9]),
+    rules: rulesOf(String(row[10])),
   };
 }

@@ -5,22 +5,24 @@
  * number of instances create runs of one job at a time; Skip and Queue are decided under the job's own lock. Which of
  * the two a job needs is remembered, and found out under the lock: a wrong memory costs a second transaction.
  */
+import { isDisabledNow, probeEntry } from "../../actors/domain/auto_disable.ts";
+import { triggerRefusal } from "../../actors/domain/concurrency.ts";
+import type { AutoDisabled } from "../../actors/domain/job.ts";
 import type { JobMessage } from "../../actors/domain/message.ts";
-import type { TriggerAnswer, TriggerRequest } from "../../actors/ports/store.ts";
+import { type OccurrenceStatus, statusOf } from "../../actors/domain/occurrence.ts";
+import type { ChangedOccurrence, TriggerAnswer, TriggerRequest } from "../../actors/ports/store.ts";
 import type { Database, Session } from "./database.ts";
+import { keepStates } from "./failing_jobs.ts";
 import { Gather } from "./gather.ts";
 import { JobMessages, MESSAGE_COLUMNS, messageOf } from "./job_messages.ts";
 import { readHolds } from "./job_holds.ts";
 import { type JobLock, type JobStanding, lockJobs } from "./job_rows.ts";
-import { numbers, storable, texts, time, uuids } from "./literal.ts";
-import { Admissions, insertOccurrences, type Planned, triggerReason } from "./new_occurrences.ts";
+import { keepKeys, seenKeys } from "./idempotency_keys.ts";
+import { storable, uuids } from "./literal.ts";
+import { Admissions, changedBy, insertOccurrences, type Planned, triggerReason } from "./new_occurrences.ts";
 import type { Partitions } from "./partitions.ts";
 import { keyOf, type TermsBook, type TermsDraft } from "./terms.ts";
 
-/** How long a key is remembered. */
-const KEY_LIFETIME_MS = 24 * 60 * 60 * 1000;
-/** Old keys deleted on the way of each new one: more than one, so that the table shrinks. */
-const PURGED_AT_ONCE = 10;
 /** Most occurrences in one transaction of several triggers. */
 const GATHERED_AT_MOST = 1000;
 /** Jobs whose policy is remembered. */
@@ -50,7 +52,8 @@ export class Triggers {
 
   /**
    * Under Skip the whole request is refused while a run is on; when none is, the first item runs and the others are
-   * Skipped because of it, so that each id in the answer can be looked up.
+   * Skipped because of it, so that each id in the answer can be looked up. Under Queue there is room for all of them, or
+   * the whole request is refused.
    */
   async trigger(request: TriggerRequest): Promise<TriggerAnswer> {
     if (this.#allowing.has(request.jobId)) {
@@ -90,6 +93,8 @@ export class Triggers {
 class TriggerBatch {
   readonly #answers: (TriggerAnswer | "own" | null)[];
   #jobs: ReadonlyMap<string, JobStanding> = new Map();
+  /** Whether each job is disabled by failures, as it is after the requests so far. */
+  readonly #states = new Map<number, AutoDisabled | null>();
 
   constructor(private readonly requests: readonly TriggerRequest[], private readonly jobLock: JobLock) {
     this.#answers = requests.map(() => null);
@@ -99,12 +104,12 @@ class TriggerBatch {
   async findDone(session: Session, messages: JobMessages): Promise<void> {
     const ids = this.requests.flatMap((request) => request.items.map((item) => item.occurrenceId));
     const rows = await session.rows(
-      `SELECT ${MESSAGE_COLUMNS}, o.status = 0 AND o.ready_at IS NOT NULL FROM occurrences o
+      `SELECT ${MESSAGE_COLUMNS}, o.status = 0 AND o.ready_at IS NOT NULL, o.status FROM occurrences o
         WHERE o.id = ANY($1::uuid[])`,
       [uuids(ids)],
     );
     if (rows.length === 0) return;
-    const there = new Set(rows.map((row) => String(row[1])));
+    const there = new Map(rows.map((row) => [String(row[1]), statusOf(Number(row[8]))]));
     const ready = await messages.of(session, rows.filter((row) => row[7] === true));
     for (const [index, { items }] of this.requests.entries()) {
       const occurrenceIds = items.map((item) => item.occurrenceId);
@@ -113,7 +118,10 @@ class TriggerBatch {
       this.#answers[index] = {
         ok: true,
         occurrenceIds,
+        statuses: occurrenceIds.map((id) => there.get(id) ?? null),
         messages: ready.filter((message) => own.has(message.occurrenceId)),
+        // The first try was cut off: listeners look such things up when they connect again.
+        unsent: [],
         replayed: false,
       };
     }
@@ -121,29 +129,20 @@ class TriggerBatch {
 
   /** Answers requests whose key was seen before. Of two with one key, the second waits for the first to commit. */
   async findKeys(session: Session): Promise<void> {
-    const keys = [
-      ...new Set(
-        this.requests.flatMap(({ idempotency }) => idempotency === null ? [] : storable(idempotency.key)),
-      ),
-    ].sort();
-    if (keys.length === 0) return;
-    await session.rows(
-      `SELECT pg_advisory_xact_lock(k.hash) FROM (SELECT hashtextextended(u.key, 0) AS hash
-         FROM unnest($1::text[]) AS u (key) ORDER BY 1) AS k`,
-      [texts(keys)],
-    );
-    const oldest = Math.min(...this.requests.map((request) => request.at)) - KEY_LIFETIME_MS;
-    const rows = await session.rows(
-      `SELECT key, request_hash, occurrence_ids FROM idempotency
-        WHERE key = ANY($1::text[]) AND created_at > ${time("$2::float8")}`,
-      [texts(keys), oldest],
-    );
-    const seen = new Map(rows.map((row) => [String(row[0]), row]));
+    const keys = this.requests.flatMap(({ idempotency }) => idempotency ?? []);
+    const seen = await seenKeys(session, keys, Math.min(...this.requests.map((request) => request.at)));
     for (const [index, { idempotency }] of this.requests.entries()) {
-      const row = idempotency === null ? undefined : seen.get(storable(idempotency.key));
-      if (row === undefined || this.#answers[index] !== null) continue;
-      this.#answers[index] = row[1] === idempotency?.requestHash
-        ? { ok: true, occurrenceIds: JSON.parse(String(row[2])), messages: [], replayed: true }
+      const known = idempotency === null ? undefined : seen.get(storable(idempotency.key));
+      if (known === undefined || this.#answers[index] !== null) continue;
+      this.#answers[index] = known.requestHash === idempotency?.requestHash
+        ? {
+          ok: true,
+          occurrenceIds: known.ids,
+          statuses: await storedStatuses(session, known.ids),
+          messages: [],
+          unsent: [],
+          replayed: true,
+        }
         : { ok: false, reason: "idempotency-mismatch" };
     }
   }
@@ -162,6 +161,7 @@ class TriggerBatch {
       if (job === undefined) this.#answers[index] = { ok: false, reason: "not-found" };
       else if (!job.definition.isActive) this.#answers[index] = { ok: false, reason: "disabled" };
       else if (this.jobLock === "share" && !isAllowing(job)) this.#answers[index] = "own";
+      else if (!this.#states.has(job.seq)) this.#states.set(job.seq, job.autoDisabled);
     }
   }
 
@@ -183,18 +183,29 @@ class TriggerBatch {
         this.#answers[index] = replayOf(twin, idempotency.requestHash);
         continue;
       }
-      const holder = admissions.holder(job);
-      if (job.definition.concurrentExecutionPolicy === "Skip" && !force && holder !== null) {
-        this.#answers[index] = { ok: false, reason: "overlap", occurrenceId: holder };
+      const policy = job.definition.concurrentExecutionPolicy;
+      const refusal = triggerRefusal(policy, admissions.active(job), {
+        wanted: items.length,
+        isForced: force,
+      });
+      if (refusal !== null) {
+        this.#answers[index] = { ok: false, ...refusal };
+        continue;
+      }
+      const state = this.#states.get(job.seq) ?? null;
+      const entry = probeEntry(state, items.length, force);
+      if (!entry.ok) {
+        this.#answers[index] = entry;
         continue;
       }
       const terms = draft.found.get(keyOf({ job, defaults: request.defaults }));
       if (terms === undefined) throw new Error(`no terms for job ${job.id}`);
       const reason = triggerReason(request.by, request.reason);
       const messages: JobMessage[] = [];
+      const unsent: ChangedOccurrence[] = [];
       for (const { occurrenceId, jobData } of items) {
-        const verdict = admissions.admit(job, occurrenceId, force);
-        planned.push({
+        const verdict = admissions.admit(job, { id: occurrenceId, origin: "trigger", isForced: force });
+        const each: Planned = {
           verdict,
           one: {
             id: occurrenceId,
@@ -206,9 +217,17 @@ class TriggerBatch {
             jobData,
             reason,
             isForced: force,
+            notBefore: null,
           },
-        });
-        if (verdict.kind !== "run") continue;
+        };
+        planned.push(each);
+        if (entry.mayProbe && state !== null && verdict.kind !== "skip") {
+          this.#states.set(job.seq, { ...state, probeId: occurrenceId });
+        }
+        if (verdict.kind !== "run") {
+          unsent.push(changedBy(each));
+          continue;
+        }
         messages.push(messageOf({
           id: occurrenceId,
           scheduledFor: at,
@@ -219,12 +238,23 @@ class TriggerBatch {
         }));
       }
       const occurrenceIds = items.map((item) => item.occurrenceId);
-      const answer: TriggerAnswer = { ok: true, occurrenceIds, messages, replayed: false };
+      const statuses = statusesOf(occurrenceIds, unsent);
+      const answer: TriggerAnswer = { ok: true, occurrenceIds, statuses, messages, unsent, replayed: false };
       this.#answers[index] = answer;
       if (idempotency !== null) answered.set(idempotency.key, { hash: idempotency.requestHash, answer });
     }
     await insertOccurrences(session, planned);
-    await this.#keepKeys(session, answered);
+    const before = new Map([...this.#jobs.values()].map((job) => [job.seq, job.autoDisabled]));
+    await keepStates(session, [...this.#states].filter(([job, state]) => state !== before.get(job)));
+    await keepKeys(
+      session,
+      [...answered].map(([key, { hash, answer }]) => ({
+        key,
+        requestHash: hash,
+        ids: answer.ok ? answer.occurrenceIds : [],
+      })),
+      Math.max(...this.requests.map((request) => request.at)),
+    );
   }
 
   /** Ids of the jobs that allow runs side by side. */
@@ -239,35 +269,6 @@ class TriggerBatch {
     });
   }
 
-  async #keepKeys(
-    session: Session,
-    answered: ReadonlyMap<string, { readonly hash: string; readonly answer: TriggerAnswer }>,
-  ): Promise<void> {
-    if (answered.size === 0) return;
-    const at = Math.max(...this.requests.map((request) => request.at));
-    const keys = [...answered];
-    await session.rows(
-      `DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE created_at <= ${
-        time("$1::float8")
-      }
-         ORDER BY created_at LIMIT ${PURGED_AT_ONCE} FOR UPDATE SKIP LOCKED)`,
-      [at - KEY_LIFETIME_MS],
-    );
-    await session.rows(
-      `INSERT INTO idempotency (key, request_hash, created_at, occurrence_ids)
-       SELECT u.key, u.hash, ${time("u.at")}, u.ids
-         FROM unnest($1::text[], $2::text[], $3::float8[], $4::text[]) AS u (key, hash, at, ids)
-       ON CONFLICT (key) DO UPDATE SET request_hash = excluded.request_hash, created_at = excluded.created_at,
-         occurrence_ids = excluded.occurrence_ids`,
-      [
-        texts(keys.map(([key]) => key)),
-        texts(keys.map(([, { hash }]) => hash)),
-        numbers(keys.map(() => at)),
-        texts(keys.map(([, { answer }]) => JSON.stringify(answer.ok ? answer.occurrenceIds : []))),
-      ],
-    );
-  }
-
   /** Requests without an answer yet, and their jobs once those are locked. */
   #open(): { readonly request: TriggerRequest; readonly job: JobStanding; readonly index: number }[] {
     return this.requests.flatMap((request, index) =>
@@ -278,8 +279,21 @@ class TriggerBatch {
   }
 }
 
+/** What stands in the rows of these ids; null for one that is gone. */
+async function storedStatuses(
+  session: Session,
+  ids: readonly string[],
+): Promise<readonly (OccurrenceStatus | null)[]> {
+  const rows = await session.rows("SELECT id, status FROM occurrences WHERE id = ANY($1::uuid[])", [
+    uuids(ids),
+  ]);
+  const stored = new Map(rows.map(([id, status]) => [String(id), statusOf(Number(status))]));
+  return ids.map((id) => stored.get(id) ?? null);
+}
+
+/** Whether a shared lock is enough for it. One that is disabled by failures has one probe at a time. */
 function isAllowing(job: JobStanding): boolean {
-  return job.definition.concurrentExecutionPolicy === "Allow";
+  return job.definition.concurrentExecutionPolicy === "Allow" && !isDisabledNow(job.autoDisabled);
 }
 
 function replayOf(
@@ -287,5 +301,11 @@ function replayOf(
   hash: string,
 ): TriggerAnswer {
   if (first.hash !== hash || !first.answer.ok) return { ok: false, reason: "idempotency-mismatch" };
-  return { ...first.answer, messages: [], replayed: true };
+  return { ...first.answer, messages: [], unsent: [], replayed: true };
+}
+
+/** Of new occurrences: those that have a message are Queued. */
+function statusesOf(ids: readonly string[], unsent: readonly ChangedOccurrence[]): OccurrenceStatus[] {
+  const known = new Map(unsent.map((one) => [one.occurrenceId, one.status]));
+  return ids.map((id) => known.get(id) ?? "Queued");
 }

@@ -1,6 +1,7 @@
 /**
  * The role of workers that reach the database: it may claim and renew, and see nothing that a claim does not need; no
- * job, no job data, no result. The statements of `attempts.ts` are all it can do.
+ * job, no job data, no result. What is too large for messages it gets and gives through two functions, for attempts
+ * that it has claimed. The statements of `attempts.ts` are all it can do.
  */
 import { type ConnectionOptions, Database, openingFault, type Session } from "./database.ts";
 import { PostgresError } from "./fault.ts";
@@ -37,6 +38,10 @@ const WRITTEN = [
   "progress_total",
 ];
 
+/** The functions by which it has job data, and gives results. */
+export const CLAIMED_JOB_DATA = "claimed_job_data(uuid, timestamptz, integer, bigint)";
+export const KEEP_RESULT = "keep_result(uuid, timestamptz, integer, bigint, text)";
+
 /** Where the tables are unless said otherwise. */
 const USUAL_SCHEMA = "public";
 
@@ -50,6 +55,7 @@ export function workerGrants(role: string, schema = USUAL_SCHEMA): readonly stri
     `GRANT SELECT, INSERT ON ${within}.instances TO ${to}`,
     `GRANT INSERT ON ${within}.count_changes TO ${to}`,
     `GRANT SELECT (${READ.join(", ")}), UPDATE (${WRITTEN.join(", ")}) ON ${within}.occurrences TO ${to}`,
+    `GRANT EXECUTE ON FUNCTION ${within}.${CLAIMED_JOB_DATA}, ${within}.${KEEP_RESULT} TO ${to}`,
   ];
 }
 
@@ -70,7 +76,7 @@ export async function grantWorker(
       await requireOwner(session, database.name, options.schema);
       for (const grant of grants) await session.rows(grant);
     });
-    return `${database.name}: the role ${role} may claim and renew, and nothing else`;
+    return `${database.name}: the role ${role} may claim and renew, have the job data of what it claimed, and nothing else`;
   } catch (error) {
     throw openingFault(database.name, error);
   } finally {

@@ -5,6 +5,11 @@
  * A request lives 5 s. After that the broker drops it and no instance answers it, so a claim is never granted to a
  * worker that has stopped waiting. An answer that is lost is safe: the run was granted to nobody who runs it, and
  * its lease ends.
+ *
+ * The queue of requests is a classic one and goes with its node. A request that is not answered within a second is
+ * followed by a question without effect; when that comes back, the queue is gone, all that waits is sent to the
+ * standby. A channel that confirms nothing, or on which even such a question stays without an answer, is made anew: one
+ * that sent to a quorum queue while its nodes chose a new leader may stay deaf.
  */
 import type { ConfirmChannel } from "amqplib";
 import type { ClaimAnswer, RenewAnswer } from "../../actors/domain/message.ts";
@@ -17,14 +22,23 @@ import { within } from "./deadline.ts";
 import type { Identity } from "./identity.ts";
 import { KeptChannel } from "./kept_channel.ts";
 import type { Link } from "./link.ts";
-import type { Topology } from "./topology.ts";
-import { decode, encode, type Fields, id, isFields, list, Malformed, number } from "./wire.ts";
+import { StandbyChoice, type Topology } from "./topology.ts";
+import { decode, encode, type Fields, id, isFields, list, Malformed, number, text } from "./wire.ts";
 
 export const REQUEST_MS = 5000;
+/** Without an answer for so long it is asked whether the queue is still there. */
+const PROBE_MS = 1000;
+/** A channel that does not confirm a request for so long is made anew. */
+const CONFIRM_MS = 2000;
+/** Between two channels given up because nobody answers: the first time, and at most. */
+const DEAF_MS = 4000;
+const DEAF_AT_MOST_MS = 60_000;
 const REPLY_TO = "amq.rabbitmq.reply-to";
 /** Requests of a kind under way at once; what comes meanwhile gathers into the next. */
 const UNDER_WAY = 2;
 const ITEMS_A_REQUEST = 1000;
+/** Job data that one answer brings; a single claim may bring more. Far below the largest message that is read. */
+const BYTES_AN_ANSWER = 4 * 1024 * 1024;
 
 export interface AttemptsClientDeps {
   readonly link: Link;
@@ -59,11 +73,17 @@ interface Call {
 
 export class RabbitAttempts implements Attempts {
   readonly #channel: KeptChannel;
+  readonly #queue: StandbyChoice;
+  /** With no API instance there, no new channel helps: made anew less and less often. Monotonic, and milliseconds. */
+  #deafUntil = 0;
+  #deafMs = DEAF_MS;
+  #probing: { readonly cancel: () => void } | null = null;
   readonly #waiting = new Map<string, Waiting>();
   readonly #claims: Gathering;
   readonly #renewals: Gathering;
 
   constructor(private readonly deps: AttemptsClientDeps) {
+    this.#queue = new StandbyChoice(deps.topology.attempts, deps.topology.attemptsStandby);
     this.#channel = new KeptChannel({
       link: deps.link,
       act: "ask for attempts",
@@ -78,14 +98,20 @@ export class RabbitAttempts implements Attempts {
   }
 
   async claim(requests: readonly ClaimRequest[], leaseMs: number): Promise<readonly ClaimAnswer[]> {
-    const items = requests.map(({ message, workerId, instanceId }) => ({
-      occurrenceId: message.occurrenceId,
-      scheduledFor: message.scheduledFor,
-      token: message.token,
-      workerId,
-      instanceId,
-    }));
-    return (await this.#claims.ask(items, leaseMs)).map(readClaimAnswer);
+    const light = requests.filter(({ message }) => message.jobDataBytes === undefined);
+    if (light.length === requests.length) {
+      return (await this.#claims.ask(requests.map(claimItem), leaseMs)).map(readClaimAnswer);
+    }
+    const heavy = requests.filter(({ message }) => message.jobDataBytes !== undefined);
+    const parts = [
+      this.#claims.ask(light.map(claimItem), leaseMs),
+      ...byWeight(heavy).map(async (part) =>
+        answersOf(await this.#request("claim", { leaseMs, claims: part.map(claimItem) }), part.length)
+      ),
+    ];
+    const answers = (await Promise.all(parts)).flat().map(readClaimAnswer);
+    const order = new Map([...light, ...heavy].map((request, index) => [request, answers[index]]));
+    return requests.map((request) => order.get(request) ?? { ok: false, reason: "gone" });
   }
 
   async renew(attempts: readonly RunningAttempt[], leaseMs: number): Promise<readonly RenewAnswer[]> {
@@ -110,6 +136,7 @@ export class RabbitAttempts implements Attempts {
   }
 
   async close(): Promise<void> {
+    this.#endProbe();
     await this.#channel.close();
     for (const waiting of [...this.#waiting.values()]) {
       waiting.reject(new Unavailable("Cannot ask for attempts: closed"));
@@ -117,14 +144,12 @@ export class RabbitAttempts implements Attempts {
   }
 
   async #setUp(channel: ConfirmChannel): Promise<void> {
-    await this.deps.topology.declareAttempts(channel);
-    channel.on("return", ({ properties }) => {
-      const waiting = this.#waiting.get(properties.messageId);
-      waiting?.reject(new Unavailable("Cannot ask for attempts: the queue of requests is missing"));
-      this.#channel.restart("the queue of requests is missing");
-    });
+    await this.#queue.declare((name) => this.deps.topology.declareAttempts(channel, name));
+    // What waits is sent again on the next channel.
+    channel.on("return", () => this.#channel.queueIsGone("the queue of requests is missing"));
     await channel.consume(REPLY_TO, (message) => {
-      if (message === null) return this.#channel.restart("the broker cancelled the consumer");
+      if (message === null) return this.#channel.queueIsGone("the broker cancelled the consumer");
+      this.#answered();
       const waiting = this.#waiting.get(message.properties.correlationId);
       if (waiting === undefined) return; // too late: nobody waits any more
       const decoded = decode(message.content, (fields) => fields);
@@ -148,8 +173,10 @@ export class RabbitAttempts implements Attempts {
             new Unavailable(`Cannot ask for attempts: no API instance answered within ${REQUEST_MS} ms`),
           ),
       );
+      const cancelProbe = clock.timer(PROBE_MS, () => this.#probe());
       const end = () => {
         cancel();
+        cancelProbe();
         this.#waiting.delete(requestId);
       };
       const waiting: Waiting = {
@@ -168,20 +195,63 @@ export class RabbitAttempts implements Attempts {
     });
   }
 
-  #send(channel: ConfirmChannel, requestId: string, waiting: Waiting): void {
-    const { clock, topology, identity } = this.deps;
+  #send(channel: ConfirmChannel, requestId: string, waiting: Pick<Waiting, "content">): void {
+    const { clock, identity, link } = this.deps;
     const left = Math.round(Number(waiting.content.askedAt) + REQUEST_MS - clock.now());
     if (left <= 0) return;
-    channel.publish("", topology.attempts, encode(waiting.content), {
-      messageId: requestId,
-      correlationId: requestId,
-      replyTo: REPLY_TO,
-      expiration: left,
-      type: "attempts",
-      contentType: "application/json",
-      mandatory: true,
-      headers: { storeId: identity.storeId },
+    const cancel = clock.timer(CONFIRM_MS, () => {
+      if (this.#channel.channel !== channel || link.blockedReason !== null) return;
+      this.#channel.restart(`requests are not confirmed within ${CONFIRM_MS} ms`);
     });
+    try {
+      channel.publish("", this.#queue.name, encode(waiting.content), {
+        messageId: requestId,
+        correlationId: requestId,
+        replyTo: REPLY_TO,
+        expiration: left,
+        type: "attempts",
+        contentType: "application/json",
+        mandatory: true,
+        headers: { storeId: identity.storeId },
+      }, (error) => {
+        cancel();
+        if (error !== null && this.#channel.channel === channel) {
+          this.#channel.restart("requests are refused");
+        }
+      });
+    } catch (error) {
+      cancel();
+      throw error;
+    }
+  }
+
+  /** A hello that only tells whether there is a way to an API instance and back. */
+  #probe(): void {
+    const { channel } = this.#channel;
+    const { clock, random, instanceId, link } = this.deps;
+    if (channel === null || this.#probing !== null) return;
+    const content = { kind: "hello", id: random.uuid(), instanceId, askedAt: clock.now() };
+    const cancel = clock.timer(PROBE_MS, () => {
+      this.#probing = null;
+      if (this.#channel.channel !== channel || link.blockedReason !== null) return;
+      if (clock.mono() < this.#deafUntil) return;
+      this.#deafUntil = clock.mono() + this.#deafMs;
+      this.#deafMs = Math.min(this.#deafMs * 2, DEAF_AT_MOST_MS);
+      this.#channel.restart("no API instance answers");
+    });
+    this.#probing = { cancel };
+    this.#send(channel, content.id, { content });
+  }
+
+  #answered(): void {
+    this.#endProbe();
+    this.#deafUntil = 0;
+    this.#deafMs = DEAF_MS;
+  }
+
+  #endProbe(): void {
+    this.#probing?.cancel();
+    this.#probing = null;
   }
 
   /** After a lost connection: the same id, so that the instance that answered already answers the same. */
@@ -232,8 +302,7 @@ class Gathering {
     this.#underWay += 1;
     const items = calls.flatMap((call) => call.items);
     try {
-      const answers = list(await this.request(calls[0]?.leaseMs ?? 0, items), "answers");
-      if (answers.length !== items.length) throw new Malformed("the answers do not match the requests");
+      const answers = answersOf(await this.request(calls[0]?.leaseMs ?? 0, items), items.length);
       let from = 0;
       for (const call of calls) call.resolve(answers.slice(from, from += call.items.length));
     } catch (error) {
@@ -244,11 +313,49 @@ class Gathering {
   }
 }
 
+function claimItem({ message, workerId, instanceId }: ClaimRequest): Fields {
+  return {
+    occurrenceId: message.occurrenceId,
+    scheduledFor: message.scheduledFor,
+    token: message.token,
+    ...(message.jobDataBytes === undefined ? {} : { jobDataBytes: message.jobDataBytes }),
+    workerId,
+    instanceId,
+  };
+}
+
+/** Requests whose answers bring job data, so many in one that its answer stays of a handy size. */
+function byWeight(requests: readonly ClaimRequest[]): readonly (readonly ClaimRequest[])[] {
+  const parts: ClaimRequest[][] = [];
+  let bytes = Infinity;
+  for (const request of requests) {
+    const { jobDataBytes = 0 } = request.message;
+    if (bytes + jobDataBytes > BYTES_AN_ANSWER) {
+      parts.push([]);
+      bytes = 0;
+    }
+    parts.at(-1)?.push(request);
+    bytes += jobDataBytes;
+  }
+  return parts;
+}
+
+function answersOf(reply: Fields, count: number): readonly Fields[] {
+  const answers = list(reply, "answers");
+  if (answers.length !== count) throw new Malformed("the answers do not match the requests");
+  return answers;
+}
+
 const REFUSALS = ["stale-token", "final", "not-ready", "cancelled", "gone"] as const;
 
 function readClaimAnswer(answer: Fields): ClaimAnswer {
   if (answer.ok === true) {
-    return { ok: true, token: number(answer, "token"), attempt: number(answer, "attempt") };
+    return {
+      ok: true,
+      token: number(answer, "token"),
+      attempt: number(answer, "attempt"),
+      ...(answer.jobData === undefined ? {} : { jobData: text(answer, "jobData") }),
+    };
   }
   const reason = REFUSALS.find((one) => one === answer.reason);
   if (answer.ok === false && reason !== undefined) return { ok: false, reason };

@@ -20,8 +20,9 @@ import { count, decode, encode, type Fields, id, list, Malformed, number } from 
 const PREFETCH = 100;
 /** What could not be parked is kept so long before it goes back. */
 const PARK_AGAIN_MS = 1000;
-/** Replies kept for requests that are sent again after a lost connection. */
+/** Replies kept for requests that are sent again after a lost connection: so many, and so many bytes. */
 const REPLIES_KEPT = 2000;
+const REPLY_BYTES_KEPT = 32 * 1024 * 1024;
 
 export interface AttemptsServerDeps {
   readonly link: Link;
@@ -53,15 +54,44 @@ interface Asked<R extends Request = Request> {
   readonly askedAt: number;
 }
 
-export class AttemptsServer {
+/** Serves the queue of requests and its standby. */
+export class AttemptsServers {
+  readonly #servers: readonly AttemptsServer[];
+
+  constructor(deps: AttemptsServerDeps, attempts: Attempts) {
+    const { topology } = deps;
+    // A request may come again on the other queue.
+    const replies = new Replies();
+    this.#servers = [topology.attempts, topology.attemptsStandby].map((queue) =>
+      new AttemptsServer({ ...deps, queue, replies }, attempts)
+    );
+  }
+
+  /** Settles when one of them is served. */
+  async whenUp(): Promise<void> {
+    await Promise.any(this.#servers.map((server) => server.whenUp()));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server.stop()));
+  }
+}
+
+class AttemptsServer {
   readonly #channel: KeptChannel;
-  readonly #replies = new Map<string, Buffer>();
   #settlement: Settlement | null = null;
   #gathered: Asked[] = [];
   readonly #serving = new Set<Promise<void>>();
   readonly #delays = new Set<() => void>();
 
-  constructor(private readonly deps: AttemptsServerDeps, private readonly attempts: Attempts) {
+  constructor(
+    private readonly deps: AttemptsServerDeps & {
+      readonly queue: string;
+      /** Replies to requests of late, by id. */
+      readonly replies: Replies;
+    },
+    private readonly attempts: Attempts,
+  ) {
     const { link, clock, log } = deps;
     this.#channel = new KeptChannel({
       link,
@@ -89,19 +119,20 @@ export class AttemptsServer {
   }
 
   async #setUp(channel: ConfirmChannel): Promise<void> {
-    await this.deps.topology.declareAttempts(channel);
+    const { topology, queue } = this.deps;
+    await topology.declareAttempts(channel, queue);
     const settlement = new Settlement(channel);
     this.#settlement = settlement;
     await channel.prefetch(PREFETCH);
-    await channel.consume(this.deps.topology.attempts, (message) => {
-      if (message === null) return this.#channel.restart("the broker cancelled the consumer");
+    await channel.consume(queue, (message) => {
+      if (message === null) return this.#channel.queueIsGone("the broker cancelled the consumer");
       settlement.delivered(message.fields.deliveryTag);
       this.#arrived(settlement, message);
     });
   }
 
   #arrived(settlement: Settlement, incoming: ConsumeMessage): void {
-    const { identity, clock, parking, topology, log } = this.deps;
+    const { identity, clock, parking, queue, log } = this.deps;
     const decoded = decode(incoming.content, readRequest);
     const { storeId } = incoming.properties.headers ?? {};
     if (decoded.ok && decoded.value.request.kind !== "hello" && !identity.isOurs(storeId)) {
@@ -110,7 +141,7 @@ export class AttemptsServer {
         encode({ id: decoded.value.request.id, ok: false, error: "it belongs to another store" }),
       );
     } else if (!decoded.ok) {
-      parking.park(incoming, topology.attempts, decoded.reason).then(
+      parking.park(incoming, queue, decoded.reason).then(
         () => settlement.ack(incoming.fields.deliveryTag),
         (error: Error) => {
           log.warn("Cannot park a request, giving it back: " + error.message);
@@ -178,17 +209,13 @@ export class AttemptsServer {
 
   #answer(one: Asked, fields: Fields): void {
     const reply = encode({ id: one.request.id, ok: true, ...fields });
-    if (this.#replies.size >= REPLIES_KEPT) {
-      const [oldest] = this.#replies.keys();
-      if (oldest !== undefined) this.#replies.delete(oldest);
-    }
-    this.#replies.set(one.request.id, reply);
+    this.deps.replies.keep(one.request.id, reply);
     this.#reply(one.incoming, reply);
   }
 
   /** A request that was answered before gets the same answer. */
   #replyAgain(one: Asked): boolean {
-    const reply = this.#replies.get(one.request.id);
+    const reply = this.deps.replies.get(one.request.id);
     if (reply === undefined) return false;
     this.#reply(one.incoming, reply);
     return true;
@@ -217,6 +244,26 @@ export class AttemptsServer {
   }
 }
 
+/** Replies of late, by the ids of their requests. */
+class Replies {
+  readonly #replies = new Map<string, Buffer>();
+  #bytes = 0;
+
+  get(requestId: string): Buffer | undefined {
+    return this.#replies.get(requestId);
+  }
+
+  keep(requestId: string, reply: Buffer): void {
+    this.#replies.set(requestId, reply);
+    this.#bytes += reply.length;
+    for (const [oldest, { length }] of this.#replies) {
+      if (this.#replies.size <= REPLIES_KEPT && this.#bytes <= REPLY_BYTES_KEPT) break;
+      this.#replies.delete(oldest);
+      this.#bytes -= length;
+    }
+  }
+}
+
 function sizeOf(request: Request): number {
   return request.kind === "claim"
     ? request.claims.length
@@ -234,7 +281,10 @@ function readRequest(fields: Fields): { readonly request: Request; readonly aske
       return { askedAt: Infinity, request: { kind: "hello", id: requestId } };
     case "claim": {
       const claims = list(fields, "claims").map((one) => ({
-        message: { ...readAttempt(one) },
+        message: {
+          ...readAttempt(one),
+          ...(one.jobDataBytes === undefined ? {} : { jobDataBytes: count(one, "jobDataBytes") }),
+        },
         workerId: id(one, "workerId"),
         instanceId: id(one, "instanceId"),
       }));

@@ -3,12 +3,14 @@
  * brings none back, and workers, who bind once when they begin, do not notice. The publisher does: its messages come
  * back as unroutable although workers offer their type.
  */
+import type { Channel } from "amqplib";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
 import { messageOf, within } from "./deadline.ts";
 import type { KnownType } from "./job_queue.ts";
+import { QUEUE_GONE_MS } from "./kept_channel.ts";
 import type { Link } from "./link.ts";
-import type { Topology } from "./topology.ts";
+import { isNotFound, type Topology } from "./topology.ts";
 
 const BIND_MS = 5000;
 /** A type is not bound again within this time: whoever asks meanwhile gets the last answer. */
@@ -62,12 +64,14 @@ export class Bindings {
     }
   }
 
-  /** On a channel of its own: a refusal ends it. */
-  async #bind({ jobType, routingPattern, pools }: KnownType): Promise<void> {
-    const { link, topology, onNewQueue } = this.deps;
-    if (link.model === null) throw new Error("not connected to RabbitMQ");
-    const channel = await link.model.createChannel();
-    channel.on("error", () => {}); // the call that was refused rejects with it
+  async #bind(type: KnownType): Promise<void> {
+    const { topology, onNewQueue, clock } = this.deps;
+    const { jobType, routingPattern, pools } = type;
+    // Not before those who consumed it know that it is gone.
+    if (await this.#isMissing(type)) {
+      await new Promise<void>((resolve) => void clock.timer(QUEUE_GONE_MS, resolve));
+    }
+    const channel = await this.#channel();
     await topology.declareExchanges(channel);
     let isNew = false;
     for (const pool of [null, ...pools]) {
@@ -77,5 +81,28 @@ export class Bindings {
     // Its worker, who declares it next, finds a message in it and has nothing to announce.
     const [pool] = pools;
     if (isNew && pool !== undefined) onNewQueue(jobType, pool);
+  }
+
+  async #isMissing({ routingPattern, pools }: KnownType): Promise<boolean> {
+    const channel = await this.#channel();
+    try {
+      for (const pool of [null, ...pools]) {
+        await channel.checkQueue(this.deps.topology.queue(routingPattern, pool));
+      }
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+      return true;
+    }
+    await channel.close();
+    return false;
+  }
+
+  /** Of its own: a refusal ends it. */
+  async #channel(): Promise<Channel> {
+    const { model } = this.deps.link;
+    if (model === null) throw new Error("not connected to RabbitMQ");
+    const channel = await model.createChannel();
+    channel.on("error", () => {}); // the call that was refused rejects with it
+    return channel;
   }
 }

@@ -7,6 +7,7 @@ import type { Clock } from "../../actors/ports/clock.ts";
 import { Unavailable } from "../../actors/ports/unavailable.ts";
 import { within } from "./deadline.ts";
 import type { Link } from "./link.ts";
+import { isNotFound } from "./topology.ts";
 
 export interface QueueCount {
   readonly messages: number;
@@ -14,7 +15,6 @@ export interface QueueCount {
 }
 
 const ANSWER_MS = 5000;
-const NOT_FOUND = 404;
 
 export class Depths {
   #channel: Channel | null = null;
@@ -56,7 +56,7 @@ export class Depths {
       );
       return { messages: messageCount, consumers: consumerCount };
     } catch (error) {
-      if ((error as { code?: unknown }).code === NOT_FOUND) return null;
+      if (isNotFound(error)) return null;
       throw new Unavailable("Cannot count messages: " + (error as Error).message, { cause: error });
     }
   }

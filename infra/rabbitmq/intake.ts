@@ -52,9 +52,11 @@ export class Intake {
 
   #adjust(): Promise<void> {
     this.#adjustAgain = this.#adjusting !== null;
-    this.#adjusting ??= this.#adjustUntilRight().catch(this.events.failed).finally(() =>
-      this.#adjusting = null
-    );
+    this.#adjusting ??= this.#adjustUntilRight().catch(this.events.failed).finally(() => {
+      this.#adjusting = null;
+      // Asked for after the last look, in the same turn of the event loop.
+      if (this.#adjustAgain) return this.#adjust();
+    });
     return this.#adjusting;
   }
 

@@ -111,7 +111,7 @@ export class ItemReceiver<T> {
   async #consume(channel: Channel, settlement: Settlement, prefetch: number): Promise<void> {
     await channel.prefetch(prefetch);
     const { consumerTag } = await channel.consume(this.options.queue, (message) => {
-      if (message === null) this.#channel.restart("the broker cancelled the consumer");
+      if (message === null) this.#channel.queueIsGone("the broker cancelled the consumer");
       else this.#arrived(settlement, message);
     });
     this.#consumerTag = consumerTag;

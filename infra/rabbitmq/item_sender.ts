@@ -125,7 +125,7 @@ export class ItemSender<T> {
     }]).then(([answer]) => {
       if (answer === "accepted") return null;
       // Its queue was deleted, or the broker takes nothing: declared anew, and the sender tries again.
-      if (answer === "unroutable") publisher.restart(`the queue ${queue} is missing`);
+      if (answer === "unroutable") publisher.queueIsGone(`the queue ${queue} is missing`);
       return new Unavailable(`Cannot send ${kind}: the broker answered ${answer}`);
     }, (error: Error) => error).then((error) => {
       this.#underWay -= 1;

@@ -35,6 +35,8 @@ export interface JobQueueDeps {
   readonly patternOf: (jobType: string) => string;
   readonly knownTypes: () => readonly KnownType[];
   readonly traceparent: (message: JobMessage) => string | null;
+  /** Job data of more bytes stays in the store, and the claim brings it. */
+  readonly inlineBytes: number;
   readonly ackEarlyAfterMs: number;
   /** API instances hear of new queues. */
   readonly listensToWorkers: boolean;
@@ -80,6 +82,8 @@ export class RabbitQueue implements Queue {
       const jobType = messages[index]?.jobType;
       if (answer === "full" && jobType !== undefined) this.#turnedAway.add(jobType);
     });
+    // There was room again before all of it was answered, and nobody was there to be told.
+    if (this.deps.publisher.hasRoom) this.room();
     return answers;
   }
 
@@ -190,12 +194,12 @@ export class RabbitQueue implements Queue {
   }
 
   #outgoing(message: JobMessage): Outgoing {
-    const { topology, identity, clock, patternOf, traceparent } = this.deps;
+    const { topology, identity, clock, patternOf, traceparent, inlineBytes } = this.deps;
     const trace = traceparent(message);
     return {
       exchange: topology.jobs,
       key: topology.routingKey(patternOf(message.jobType), message.pool, message.occurrenceId),
-      content: encodeJob(message),
+      content: encodeJob(message, inlineBytes),
       properties: {
         messageId: `${message.occurrenceId}/${message.token}`,
         correlationId: message.occurrenceId,

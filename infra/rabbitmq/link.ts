@@ -1,5 +1,6 @@
 /**
- * One connection to the broker that comes back by itself, for ever.
+ * One connection to the broker that comes back by itself, for ever. Of a cluster it is a connection to one node; when
+ * it is lost, or cannot be made, the next node is tried.
  *
  *   down ──connected──► up ──lost: socket, heartbeat, broker──► down, tried again after 100 ms … 1 s
  *
@@ -15,7 +16,8 @@ import { messageOf, pause, within } from "./deadline.ts";
 import { gatherWrites } from "./gathered_writes.ts";
 
 export interface LinkOptions {
-  readonly url: string;
+  /** The nodes of the broker, tried in this order. */
+  readonly urls: readonly [string, ...string[]];
   /** What the connection is for; the broker shows it too. */
   readonly name: string;
   readonly clock: Clock;
@@ -45,6 +47,7 @@ export class Link {
   readonly #listeners = new Set<LinkListener>();
   readonly #closing = new AbortController();
   #running: Promise<void> | null = null;
+  #turn = 0;
 
   constructor(private readonly options: LinkOptions) {}
 
@@ -105,7 +108,10 @@ export class Link {
         const model = await this.#connect();
         connections += 1;
         const lost = this.#watch(model);
-        log.info(isKnownDown ? "Connected to RabbitMQ again" : "Connected to RabbitMQ", { connection: name });
+        log.info(isKnownDown ? "Connected to RabbitMQ again" : "Connected to RabbitMQ", {
+          connection: name,
+          ...(this.options.urls.length === 1 ? {} : { node: new URL(this.#url).host }),
+        });
         isKnownDown = false;
         againMs = AGAIN_MS;
         for (const listener of [...this.#listeners]) listener.up?.(model);
@@ -116,6 +122,7 @@ export class Link {
         why = error;
       }
       this.#lastError = messageOf(why);
+      this.#turn += 1;
       triedOnce();
       if (signal.aborted) return;
       const isRace = connections === 1 && (why as { code?: unknown }).code === INTERNAL_ERROR;
@@ -131,8 +138,13 @@ export class Link {
     }
   }
 
+  get #url(): string {
+    const { urls } = this.options;
+    return urls[this.#turn % urls.length] ?? urls[0];
+  }
+
   async #connect(): Promise<ChannelModel> {
-    const url = new URL(this.options.url);
+    const url = new URL(this.#url);
     if (!url.searchParams.has("heartbeat")) url.searchParams.set("heartbeat", String(HEARTBEAT_SECONDS));
     const model = await connect(url.href, {
       timeout: CONNECT_MS,

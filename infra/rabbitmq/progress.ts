@@ -1,7 +1,8 @@
 /**
- * Progress of running attempts: unconfirmed, not persistent, only the newest of each attempt. What is lost on the
- * way is followed by a newer one.
+ * Progress of running attempts, and that they were given their abort signal: unconfirmed, not persistent. Of progress
+ * only the newest of each attempt. What is lost on the way is followed by newer progress, or by the attempt's report.
  */
+import type { SignalNotice } from "../../actors/domain/message.ts";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
 import type { ProgressReport } from "../../actors/ports/queue.ts";
@@ -10,17 +11,26 @@ import type { Identity } from "./identity.ts";
 import type { Link } from "./link.ts";
 import type { Publisher } from "./publisher.ts";
 import type { Topology } from "./topology.ts";
-import { decode, encode, readProgress } from "./wire.ts";
+import { decode, encode, readHints } from "./wire.ts";
 
 const SEND_EACH_MS = 50;
 const HANDLE_AGAIN_MS = 50;
 
-/** The newest progress of each attempt. */
+/** The newest progress of each attempt, and all signals. */
 class Newest {
   #byAttempt = new Map<string, ProgressReport>();
+  #signals: SignalNotice[] = [];
 
   add(progress: ProgressReport): void {
     this.#byAttempt.set(`${progress.occurrenceId}/${progress.token}`, progress);
+  }
+
+  addSignal(signal: SignalNotice): void {
+    this.#signals.push(signal);
+  }
+
+  takeSignals(): readonly SignalNotice[] {
+    return this.#signals.splice(0);
   }
 
   take(): readonly ProgressReport[] {
@@ -30,7 +40,7 @@ class Newest {
   }
 
   get isEmpty(): boolean {
-    return this.#byAttempt.size === 0;
+    return this.#byAttempt.size === 0 && this.#signals.length === 0;
   }
 }
 
@@ -41,7 +51,8 @@ export class ProgressSender {
   constructor(
     private readonly options: {
       readonly publisher: Publisher;
-      readonly topology: Topology;
+      /** Where it goes. */
+      readonly queue: () => string;
       readonly identity: Identity;
       readonly clock: Clock;
     },
@@ -49,7 +60,12 @@ export class ProgressSender {
 
   send(progress: ProgressReport): void {
     this.#newest.add(progress);
-    this.#cancel ??= this.options.clock.timer(SEND_EACH_MS, () => this.#flush());
+    this.#plan();
+  }
+
+  sendSignal(signal: SignalNotice): void {
+    this.#newest.addSignal(signal);
+    this.#plan();
   }
 
   close(): void {
@@ -57,13 +73,18 @@ export class ProgressSender {
     this.#cancel = null;
   }
 
+  #plan(): void {
+    this.#cancel ??= this.options.clock.timer(SEND_EACH_MS, () => this.#flush());
+  }
+
   #flush(): void {
     this.#cancel = null;
-    const { publisher, topology, identity } = this.options;
+    const { publisher, queue, identity } = this.options;
+    const signals = this.#newest.takeSignals();
     publisher.publish([{
       exchange: "",
-      key: topology.progress,
-      content: encode({ progress: this.#newest.take() }),
+      key: queue(),
+      content: encode({ progress: this.#newest.take(), ...(signals.length === 0 ? {} : { signals }) }),
       properties: { messageId: "progress", type: "progress", headers: { storeId: identity.storeId } },
     }]).catch(() => {
       // A newer one follows.
@@ -81,26 +102,30 @@ export class ProgressReceiver {
     private readonly options: {
       readonly link: Link;
       readonly topology: Topology;
+      /** The queue of progress or its standby. */
+      readonly queue: string;
       readonly identity: Identity;
       readonly clock: Clock;
       readonly log: Log;
-      readonly handle: (progress: readonly ProgressReport[]) => Promise<void>;
+      readonly progress: (progress: readonly ProgressReport[]) => Promise<void>;
+      readonly signals: (signals: readonly SignalNotice[]) => Promise<void>;
     },
   ) {
-    const { link, topology, clock, log, identity } = options;
+    const { link, topology, queue, clock, log, identity } = options;
     this.#channel = new KeptChannel({
       link,
       act: "receive progress",
       clock,
       log,
       setUp: async (channel) => {
-        await topology.declareProgress(channel);
-        await channel.consume(topology.progress, (message) => {
-          if (message === null) return this.#channel.restart("the broker cancelled the consumer");
+        await topology.declareProgress(channel, queue);
+        await channel.consume(queue, (message) => {
+          if (message === null) return this.#channel.queueIsGone("the broker cancelled the consumer");
           if (!identity.isOurs(message.properties.headers?.storeId)) return;
-          const decoded = decode(message.content, readProgress);
+          const decoded = decode(message.content, readHints);
           if (!decoded.ok) return;
-          for (const progress of decoded.value) this.#newest.add(progress);
+          for (const progress of decoded.value.progress) this.#newest.add(progress);
+          for (const signal of decoded.value.signals) this.#newest.addSignal(signal);
           this.#next();
         }, { noAck: true });
       },
@@ -129,7 +154,9 @@ export class ProgressReceiver {
   async #handle(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
     try {
-      await this.options.handle(this.#newest.take());
+      const [progress, signals] = [this.#newest.take(), this.#newest.takeSignals()];
+      if (signals.length > 0) await this.options.signals(signals);
+      if (progress.length > 0) await this.options.progress(progress);
     } catch {
       // The handler has said why; a newer one follows. Not at once, or a store that is away is asked in a circle.
       await new Promise<void>((resolve) => this.options.clock.timer(HANDLE_AGAIN_MS, resolve));

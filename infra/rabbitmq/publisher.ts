@@ -5,6 +5,10 @@
  *   sent ──confirmed──► accepted          ──returned, confirmed──► unroutable
  *     ├──refused (nack), broker blocked──► full
  *     └──channel lost, or no confirmation within 5 s──► the call is rejected; nobody knows what became of it
+ *
+ * A channel that sent to a quorum queue while its nodes chose a new leader may confirm nothing more for that queue, or
+ * refuse it all. So the channel is made anew when the confirmation does not come, and not because the broker is behind
+ * with all of them; and after a refusal, less and less often while refusals go on: they may be a queue's own bound.
  */
 import type { Buffer } from "node:buffer";
 import type { ConfirmChannel, Options } from "amqplib";
@@ -42,6 +46,10 @@ const CONFIRM_MS = 5000;
 /** After a refusal the broker gives no sign when it has room: it is simply asked again. */
 const ASK_AGAIN_MS = 1000;
 
+/** Between two channels given up because of refusals: the first time, and at most. */
+const RENEW_MS = 2000;
+const RENEW_AT_MOST_MS = 60_000;
+
 /** One call on its way. */
 interface Batch {
   readonly answers: PublishAnswer[];
@@ -55,7 +63,14 @@ export class Publisher {
   /** Message id → how often it came back, since it was sent. */
   readonly #returned = new Map<string, number>();
   #unconfirmed = 0;
+  #sent = 0;
+  /** The number of the latest message that was confirmed, and when the last confirmation came (monotonic). */
+  #confirmed = 0;
+  #confirmedAt = 0;
   #turnedAway = false;
+  /** When a refusal may have the channel made anew again; monotonic. */
+  #renewNotBefore = -Infinity;
+  #renewMs = RENEW_MS;
   #cancelAskAgain: (() => void) | null = null;
   readonly #unlisten: () => void;
 
@@ -95,6 +110,11 @@ export class Publisher {
     return this.#unconfirmed;
   }
 
+  /** False from an answer `full` until `onRoom` is called. */
+  get hasRoom(): boolean {
+    return !this.#turnedAway;
+  }
+
   whenUp(): Promise<void> {
     return this.#channel.whenUp();
   }
@@ -102,6 +122,11 @@ export class Publisher {
   /** Declares anew what `setUp` declares. */
   restart(why: string): void {
     this.#channel.restart(why);
+  }
+
+  /** The same, for a queue that was deleted. */
+  queueIsGone(why: string): void {
+    this.#channel.queueIsGone(why);
   }
 
   /** Answers in order. Throws when it is not known what became of them. */
@@ -114,10 +139,14 @@ export class Publisher {
     }
     return new Promise((resolve, reject) => {
       const channel = this.#channel.up;
-      const cancelDeadline = clock.timer(
-        CONFIRM_MS,
-        () => batch.settle(new Unavailable(`Cannot ${act}: not confirmed within ${CONFIRM_MS} ms`)),
-      );
+      const sentAt = clock.mono();
+      const cancelDeadline = clock.timer(CONFIRM_MS, () => {
+        const isBehind = this.#confirmedAt > sentAt && this.#confirmed <= last;
+        batch.settle(new Unavailable(`Cannot ${act}: not confirmed within ${CONFIRM_MS} ms`));
+        if (!isBehind && link.blockedReason === null && this.#channel.channel === channel) {
+          this.restart(`not confirmed within ${CONFIRM_MS} ms`);
+        }
+      });
       const batch: Batch = {
         answers: messages.map(() => "full"),
         left: messages.length,
@@ -129,6 +158,7 @@ export class Publisher {
         },
       };
       this.#batches.add(batch);
+      const last = this.#sent + messages.length;
       try {
         messages.forEach((message, index) => {
           if (this.#unconfirmed >= bound) this.#turnAway(batch);
@@ -160,14 +190,18 @@ export class Publisher {
 
   #send(channel: ConfirmChannel, message: Outgoing, batch: Batch, index: number): void {
     const { exchange, key, content, properties } = message;
+    const number = this.#sent += 1;
     channel.publish(exchange, key, content, properties, (error) => {
       this.#unconfirmed -= 1;
+      this.#confirmed = Math.max(this.#confirmed, number);
+      this.#confirmedAt = this.options.clock.mono();
       if (error) this.#refused(error, batch);
       else {
         batch.answers[index] = this.#wasReturned(properties.messageId) ? "unroutable" : "accepted";
         this.#answered(batch);
       }
-      if (this.#turnedAway && this.#unconfirmed <= this.options.bound / 2) this.#room();
+      // A queue that refused is asked again later.
+      if (this.#cancelAskAgain === null && this.#unconfirmed <= this.options.bound / 2) this.#room();
       if (this.#unconfirmed === 0) this.#onIdle();
     });
     this.#unconfirmed += 1;
@@ -178,11 +212,21 @@ export class Publisher {
       this.#turnAway(batch);
       this.#cancelAskAgain ??= this.options.clock.timer(ASK_AGAIN_MS, () => {
         this.#cancelAskAgain = null;
-        this.#room();
+        this.#askAgain();
       });
     } else {batch.settle(
         new Unavailable(`Cannot ${this.options.act}: the connection was lost before the confirmation`),
       );}
+  }
+
+  #askAgain(): void {
+    const now = this.options.clock.mono();
+    if (now < this.#renewNotBefore) return this.#room();
+    this.#renewMs = now > this.#renewNotBefore + RENEW_AT_MOST_MS
+      ? RENEW_MS
+      : Math.min(this.#renewMs * 2, RENEW_AT_MOST_MS);
+    this.#renewNotBefore = now + this.#renewMs;
+    this.restart("the broker refuses messages");
   }
 
   #turnAway(batch: Batch): void {

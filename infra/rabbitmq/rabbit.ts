@@ -5,7 +5,8 @@ import type { Attempts } from "../../actors/ports/attempts.ts";
 import type { Clock, Random } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
 import { type Hello, RabbitAttempts } from "./attempts.ts";
-import { AttemptsServer } from "./attempts_server.ts";
+import { AttemptsServers } from "./attempts_server.ts";
+import { nodesOf } from "../node_addresses.ts";
 import { Identity } from "./identity.ts";
 import { type KnownType, RabbitQueue } from "./job_queue.ts";
 import { Link } from "./link.ts";
@@ -15,7 +16,7 @@ import { RabbitReportQueue } from "./report_queue.ts";
 import { type QueueType, Topology } from "./topology.ts";
 
 export interface RabbitOptions {
-  /** `amqp://user:password@host:port/vhost`, or `amqps:`. */
+  /** `amqp://user:password@host:port/vhost`, or `amqps:`; of a cluster several hosts (see `node_addresses.ts`). */
   readonly url: string;
   /** Put before every name of an exchange or queue; none by default. */
   readonly prefix?: string;
@@ -34,6 +35,8 @@ export interface RabbitOptions {
   readonly knownTypes?: () => readonly KnownType[];
   /** W3C trace context that travels in the header `traceparent`. */
   readonly traceparent?: (message: JobMessage) => string | null;
+  /** Job data of more bytes stays in the store, and the claim brings it; 16 KiB when absent. */
+  readonly inlineBytes?: number;
   /** Milliseconds; less than the broker's `consumer_timeout`, which is 30 minutes unless somebody changed it. */
   readonly ackEarlyAfterMs?: number;
   /** Job messages under way unconfirmed; beyond it the answer is `full`. */
@@ -71,6 +74,7 @@ export interface Rabbit {
   close(): Promise<void>;
 }
 
+const INLINE_BYTES = 16 * 1024;
 const EARLY_MS = 10 * 60_000;
 const UNCONFIRMED = 20_000;
 const FLUSH_MS = 2000;
@@ -81,11 +85,12 @@ const TEST_EAR_EACH_MS = 5000;
  * calls reject meanwhile.
  */
 export async function openRabbit(options: RabbitOptions): Promise<Rabbit> {
-  const { clock, log, url, role } = options;
+  const { clock, log, random, role } = options;
+  const urls = beginningAnywhere(nodesOf(options.url), random);
   const topology = new Topology(options.prefix ?? "", options.queueType ?? "quorum");
   const identity = new Identity(options.storeId);
-  const publishLink = new Link({ url, name: "publish", clock, log });
-  const consumeLink = new Link({ url, name: "consume", clock, log });
+  const publishLink = new Link({ urls, name: "publish", clock, log });
+  const consumeLink = new Link({ urls, name: "consume", clock, log });
   const shared = { publishLink, consumeLink, topology, identity, clock, log };
 
   const publisher = new Publisher({
@@ -105,13 +110,14 @@ export async function openRabbit(options: RabbitOptions): Promise<Rabbit> {
     patternOf: options.patternOf ?? defaultRoutingPattern,
     knownTypes: options.knownTypes ?? (() => []),
     traceparent: options.traceparent ?? (() => null),
+    inlineBytes: options.inlineBytes ?? INLINE_BYTES,
     ackEarlyAfterMs: options.ackEarlyAfterMs ?? EARLY_MS,
     listensToWorkers: role !== "worker",
     testEarEachMs: options.testEarEachMs ?? TEST_EAR_EACH_MS,
   });
   const reports = new RabbitReportQueue({ ...shared, parking });
   const clients: RabbitAttempts[] = [];
-  const servers: AttemptsServer[] = [];
+  const servers: AttemptsServers[] = [];
   await Promise.all([publishLink.open(), consumeLink.open()]);
 
   return {
@@ -123,7 +129,7 @@ export async function openRabbit(options: RabbitOptions): Promise<Rabbit> {
       return client;
     },
     serveAttempts: (attempts) => {
-      const server = new AttemptsServer({ ...shared, parking, link: consumeLink }, attempts);
+      const server = new AttemptsServers({ ...shared, parking, link: consumeLink }, attempts);
       servers.push(server);
       return server;
     },
@@ -151,4 +157,14 @@ export async function openRabbit(options: RabbitOptions): Promise<Rabbit> {
       await Promise.all([publishLink.close(), consumeLink.close()]);
     },
   };
+}
+
+/** Instances begin at different nodes, so that the nodes share them. */
+function beginningAnywhere(
+  urls: readonly [string, ...string[]],
+  random: Pick<Random, "next">,
+): readonly [string, ...string[]] {
+  const at = Math.floor(random.next() * urls.length);
+  const [first = urls[0], ...rest] = [...urls.slice(at), ...urls.slice(0, at)];
+  return [first, ...rest];
 }

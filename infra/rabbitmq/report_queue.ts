@@ -1,8 +1,8 @@
 /** The port `ReportQueue` over RabbitMQ: safe means confirmed by the broker, on a quorum queue on disk. */
-import type { LogLine, Report } from "../../actors/domain/message.ts";
+import type { LogLine, Report, SignalNotice } from "../../actors/domain/message.ts";
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Log } from "../../actors/ports/log.ts";
-import type { ProgressReport, ReportQueue } from "../../actors/ports/queue.ts";
+import type { HeldBack, ProgressReport, ReportQueue } from "../../actors/ports/queue.ts";
 import type { Identity } from "./identity.ts";
 import { ItemReceiver } from "./item_receiver.ts";
 import { ItemSender } from "./item_sender.ts";
@@ -10,7 +10,7 @@ import type { Link } from "./link.ts";
 import type { Parking } from "./parking.ts";
 import { ProgressReceiver, ProgressSender } from "./progress.ts";
 import { Publisher } from "./publisher.ts";
-import type { Topology } from "./topology.ts";
+import { StandbyChoice, type Topology } from "./topology.ts";
 import { readLines, readReports } from "./wire.ts";
 
 export interface ReportQueueDeps {
@@ -32,6 +32,7 @@ type Handlers = Parameters<ReportQueue["receive"]>[0];
 
 export class RabbitReportQueue implements ReportQueue {
   readonly #publishers: readonly Publisher[];
+  readonly #reportPublisher: Publisher;
   readonly #reports: ItemSender<Report>;
   readonly #lines: ItemSender<LogLine>;
   readonly #progress: ProgressSender;
@@ -40,11 +41,13 @@ export class RabbitReportQueue implements ReportQueue {
     const { topology } = deps;
     const reports = this.#publisher("send reports", topology.reports, () => this.#reports.wake());
     const lines = this.#publisher("send lines", topology.lines, () => this.#lines.wake());
+    const progressQueue = new StandbyChoice(topology.progress, topology.progressStandby);
     const progress = new Publisher({
       ...this.#publishing("send progress"),
-      setUp: (channel) => topology.declareProgress(channel),
+      setUp: (channel) => progressQueue.declare((name) => topology.declareProgress(channel, name)),
     });
     this.#publishers = [reports, lines, progress];
+    this.#reportPublisher = reports;
     const sender = { clock: deps.clock, storeId: () => deps.identity.storeId };
     this.#reports = new ItemSender({
       ...sender,
@@ -53,11 +56,16 @@ export class RabbitReportQueue implements ReportQueue {
       publisher: reports,
     });
     this.#lines = new ItemSender({ ...sender, kind: "lines", queue: topology.lines, publisher: lines });
-    this.#progress = new ProgressSender({ ...deps, publisher: progress });
+    this.#progress = new ProgressSender({ ...deps, publisher: progress, queue: () => progressQueue.name });
   }
 
   sendReports(reports: readonly Report[]): Promise<void> {
     return this.#reports.send(reports);
+  }
+
+  /** Nothing: what is not safe yet is the sender's. */
+  heldBack(): HeldBack {
+    return { count: 0, ended: [] };
   }
 
   sendLines(lines: readonly LogLine[]): Promise<void> {
@@ -66,6 +74,10 @@ export class RabbitReportQueue implements ReportQueue {
 
   sendProgress(progress: ProgressReport): void {
     this.#progress.send(progress);
+  }
+
+  sendSignal(signal: SignalNotice): void {
+    this.#progress.sendSignal(signal);
   }
 
   async receive(handlers: Handlers): Promise<{ stop(): Promise<void> }> {
@@ -87,18 +99,32 @@ export class RabbitReportQueue implements ReportQueue {
       read: readLines,
       handle: handlers.lines,
     });
-    const progress = new ProgressReceiver({ ...common, handle: handlers.progress });
-    const receivers = [reports, lines, progress];
+    const { progress: queue, progressStandby } = deps.topology;
+    const progress = [queue, progressStandby].map((one) =>
+      new ProgressReceiver({
+        ...common,
+        queue: one,
+        progress: handlers.progress,
+        signals: handlers.signals,
+      })
+    );
+    const receivers = [reports, lines, ...progress];
     const stop = async () => {
       await Promise.all(receivers.map((one) => one.stop()));
     };
     try {
-      await Promise.all(receivers.map((one) => one.whenUp()));
+      // Progress may be lost, and its queue may be away with a node.
+      await Promise.all([reports.whenUp(), lines.whenUp(), Promise.any(progress.map((one) => one.whenUp()))]);
     } catch (error) {
       await stop();
       throw error;
     }
     return { stop };
+  }
+
+  /** False while it is known that the broker takes nothing from here. */
+  get takesReports(): boolean {
+    return this.#reportPublisher.isUp && this.deps.publishLink.blockedReason === null;
   }
 
   whenUp(): Promise<unknown> {

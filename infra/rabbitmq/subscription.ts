@@ -22,7 +22,7 @@ import type { Link } from "./link.ts";
 import type { Parking } from "./parking.ts";
 import { Settlement } from "./settlement.ts";
 import type { Topology } from "./topology.ts";
-import { decode, readJob } from "./wire.ts";
+import { decodeJob } from "./wire.ts";
 
 export interface SubscriptionOptions {
   readonly jobType: string;
@@ -125,11 +125,17 @@ export class TypeSubscription implements Subscription {
 
   async stop(): Promise<void> {
     this.#session?.settlement.flush();
+    this.#cancelTimers();
+    await this.#channel.close();
+    // For what was handed over meanwhile.
+    this.#cancelTimers();
+    this.onStopped();
+  }
+
+  #cancelTimers(): void {
     for (const cancel of [...this.#timers.values(), ...this.#delays]) cancel();
     this.#timers.clear();
     this.#delays.clear();
-    await this.#channel.close();
-    this.onStopped();
   }
 
   /** Unacknowledged here: from the type's queue, and from the pinned one. */
@@ -160,7 +166,7 @@ export class TypeSubscription implements Subscription {
     const intakeOf = (queue: string): Intake => {
       const intake: Intake = new Intake(channel, queue, {
         delivered: (message) => this.#delivered(session, intake, message),
-        cancelled: () => this.#channel.restart(`the broker cancelled the consumer of ${queue}`),
+        cancelled: () => this.#channel.queueIsGone(`the broker cancelled the consumer of ${queue}`),
         failed: (error) => this.#channel.restart(messageOf(error)),
       });
       return intake;
@@ -212,7 +218,7 @@ export class TypeSubscription implements Subscription {
     const tag = incoming.fields.deliveryTag;
     session.settlement.delivered(tag);
     const decoded = this.deps.isOurs(incoming.properties.headers?.storeId)
-      ? decode(incoming.content, readJob)
+      ? decodeJob(incoming.content)
       : { ok: false as const, reason: "it belongs to another store" };
     if (!decoded.ok) return this.#park(session, intake, incoming, decoded.reason);
     const held: Held = {

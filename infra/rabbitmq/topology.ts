@@ -1,4 +1,10 @@
-/** Names of exchanges and queues, and how they are declared. Declaring what exists already is free. */
+/**
+ * Names of exchanges and queues, and how they are declared. Declaring what exists already is free.
+ *
+ * Progress and requests for attempts go over classic queues, for speed: what is in them is worth nothing a moment
+ * later. A classic queue is away while its node is. Each has a standby of the configured kind, which API instances
+ * serve as well; senders take it when the queue itself cannot be declared.
+ */
 import type { Channel, Options } from "amqplib";
 import { queueName } from "../../actors/domain/job_type.ts";
 
@@ -19,6 +25,8 @@ export class Topology {
   readonly lines: string;
   readonly progress: string;
   readonly attempts: string;
+  readonly attemptsStandby: string;
+  readonly progressStandby: string;
 
   constructor(private readonly prefix: string, private readonly queueType: QueueType) {
     this.jobs = `${prefix}milvaion.jobs`;
@@ -29,6 +37,8 @@ export class Topology {
     this.lines = `${prefix}milvaion.lines`;
     this.progress = `${prefix}milvaion.progress`;
     this.attempts = `${prefix}milvaion.attempts`;
+    this.attemptsStandby = `${this.attempts}.standby`;
+    this.progressStandby = `${this.progress}.standby`;
   }
 
   /** The queue of a pattern, or of a pattern in a pool. */
@@ -78,19 +88,24 @@ export class Topology {
     await declare(channel, name, { durable: true, arguments: this.#kind() });
   }
 
-  async declareProgress(channel: Channel): Promise<void> {
-    await declare(channel, this.progress, {
+  /** `name`: the queue of progress or its standby. */
+  async declareProgress(channel: Channel, name: string): Promise<void> {
+    await declare(channel, name, {
       durable: true,
       arguments: {
-        "x-queue-type": "classic",
+        ...(name === this.progress ? CLASSIC : this.#kind()),
         "x-message-ttl": PROGRESS_TTL_MS,
         "x-max-length": PROGRESS_BOUND,
       },
     });
   }
 
-  async declareAttempts(channel: Channel): Promise<void> {
-    await declare(channel, this.attempts, { durable: true, arguments: { "x-queue-type": "classic" } });
+  /** `name`: the queue of requests for attempts or its standby. */
+  async declareAttempts(channel: Channel, name: string): Promise<void> {
+    await declare(channel, name, {
+      durable: true,
+      arguments: name === this.attempts ? CLASSIC : this.#kind(),
+    });
   }
 
   #kind(): { readonly "x-queue-type": QueueType } {
@@ -98,7 +113,46 @@ export class Topology {
   }
 }
 
+const CLASSIC = { "x-queue-type": "classic" } as const;
 const PRECONDITION_FAILED = 406;
+const NOT_FOUND = 404;
+
+/** The broker has no such queue, or its node is away. */
+export function isNotFound(error: unknown): boolean {
+  return (error as { code?: unknown }).code === NOT_FOUND;
+}
+
+/**
+ * Where a sender sends: to a queue, or to its standby while the queue cannot be declared because its node is away.
+ * Each failed declaration ends the channel, so that the next channel takes the other one; each new channel after a
+ * good one begins with the queue itself.
+ */
+export class StandbyChoice {
+  #name: string;
+  #isQueueAway = false;
+
+  constructor(private readonly queue: string, private readonly standby: string) {
+    this.#name = queue;
+  }
+
+  get name(): string {
+    return this.#name;
+  }
+
+  /** Declares it on a new channel. Rejects when that fails; the channel is over then. */
+  async declare(declare: (name: string) => Promise<void>): Promise<void> {
+    const name = this.#isQueueAway ? this.standby : this.queue;
+    this.#isQueueAway = false;
+    try {
+      await declare(name);
+    } catch (error) {
+      // A queue that is not there is made: only one whose node is away is "not found".
+      this.#isQueueAway = name === this.queue && isNotFound(error);
+      throw error;
+    }
+    this.#name = name;
+  }
+}
 
 /** Declares a queue. One that exists with other arguments is an error that says what to do. */
 async function declare(channel: Channel, name: string, options: Options.AssertQueue) {

@@ -5,11 +5,16 @@
  * The checks are written by hand: a job message is decoded in some 3 µs, and thousands come each second.
  */
 import { Buffer } from "node:buffer";
-import type { JobMessage, LogLine, Report } from "../../actors/domain/message.ts";
-import { LINE_LEVELS } from "../../actors/domain/message.ts";
+import type { JobMessage, LogLine, Report, SignalNotice } from "../../actors/domain/message.ts";
+import { byteLength, isLongerThan, LINE_LEVELS } from "../../actors/domain/message.ts";
 import type { ProgressReport } from "../../actors/ports/queue.ts";
 
 export const VERSION = 1;
+/**
+ * Of a job message without job data. Its own version, so that a worker which does not know of it parks the message
+ * with that reason instead of running the job on nothing.
+ */
+export const BY_REFERENCE = 2;
 /** Larger messages are parked unread. */
 export const LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024;
 
@@ -25,14 +30,18 @@ export type Decoded<T> = { readonly ok: true; readonly value: T } | {
 export class Malformed extends Error {}
 
 /** The JSON object of a message of a known version. */
-export function decode<T>(content: Buffer, read: (fields: Fields) => T): Decoded<T> {
+export function decode<T>(
+  content: Buffer,
+  read: (fields: Fields) => T,
+  versions: readonly unknown[] = [VERSION],
+): Decoded<T> {
   if (content.length > LARGEST_MESSAGE_BYTES) {
     return { ok: false, reason: `too large: ${content.length} bytes, at most ${LARGEST_MESSAGE_BYTES}` };
   }
   try {
     const fields = JSON.parse(content.toString("utf8"));
     if (!isFields(fields)) throw new Malformed("not a JSON object");
-    if (fields.v !== VERSION) throw new Malformed(`version ${JSON.stringify(fields.v)} is not known`);
+    if (!versions.includes(fields.v)) throw new Malformed(`version ${JSON.stringify(fields.v)} is not known`);
     return { ok: true, value: read(fields) };
   } catch (error) {
     if (error instanceof Malformed) return { ok: false, reason: error.message };
@@ -46,11 +55,22 @@ export function encode(fields: Fields): Buffer {
 
 // --------------------------------------------------------------------------------------------------- job message
 
-export function encodeJob(message: JobMessage): Buffer {
-  return Buffer.from(JSON.stringify({ v: VERSION, ...message }));
+/** Job data of more bytes than `inlineBytes` stays behind: see `BY_REFERENCE`. */
+export function encodeJob(message: JobMessage, inlineBytes: number): Buffer {
+  const { jobData } = message;
+  if (jobData === null) return Buffer.from(JSON.stringify({ v: BY_REFERENCE, ...message }));
+  if (!isLongerThan(jobData, inlineBytes)) return Buffer.from(JSON.stringify({ v: VERSION, ...message }));
+  const without = { ...message, jobData: null, jobDataBytes: byteLength(jobData) };
+  return Buffer.from(JSON.stringify({ v: BY_REFERENCE, ...without }));
 }
 
-export function readJob(fields: Fields): JobMessage {
+export function decodeJob(content: Buffer): Decoded<JobMessage> {
+  return decode(content, readJob, JOB_VERSIONS);
+}
+
+const JOB_VERSIONS = [VERSION, BY_REFERENCE];
+
+function readJob(fields: Fields): JobMessage {
   return {
     occurrenceId: id(fields, "occurrenceId"),
     scheduledFor: number(fields, "scheduledFor"),
@@ -60,7 +80,9 @@ export function readJob(fields: Fields): JobMessage {
     token: count(fields, "token"),
     attempt: count(fields, "attempt"),
     maxAttempts: count(fields, "maxAttempts"),
-    jobData: text(fields, "jobData"),
+    ...(fields.v === BY_REFERENCE
+      ? { jobData: null, jobDataBytes: count(fields, "jobDataBytes") }
+      : { jobData: text(fields, "jobData") }),
     executionTimeoutSeconds: nullableNumber(fields, "executionTimeoutSeconds"),
   };
 }
@@ -82,18 +104,23 @@ export function readReports(fields: Fields): readonly Report[] {
       endedAt: number(one, "endedAt"),
       durationMs: number(one, "durationMs"),
       outcome: outcome as unknown as Report["outcome"],
+      ...(one.signalledAt === undefined ? {} : { signalledAt: number(one, "signalledAt") }),
     };
   });
 }
 
 const CAUSES = ["error", "invalid-data", "out-of-memory", "exited", "unhandled", "crashed"];
 const RUNGS = ["signal", "terminated", "killed"];
-const HANDED_BACK = ["stopping", "sibling-killed", "lease-lost"];
+const SIGNAL_CAUSES = ["cancelled", "timedOut"];
+const HANDED_BACK = ["stopping", "sibling-killed", "lease-lost", "no-lane"];
 
 function checkOutcome(outcome: Fields): void {
   switch (outcome.kind) {
     case "completed":
       if (outcome.result !== null) text(outcome, "result");
+      if (outcome.resultIsKept !== undefined && outcome.resultIsKept !== true) {
+        throw new Malformed("resultIsKept is there and not true");
+      }
       return;
     case "failed": {
       const error = object(outcome, "error");
@@ -103,6 +130,7 @@ function checkOutcome(outcome: Fields): void {
       for (const cause of list(error, "causes")) {
         text(cause, "name");
         text(cause, "message");
+        if (cause.stack !== undefined) text(cause, "stack");
       }
       boolean(outcome, "permanent");
       nullableNumber(outcome, "retryAfterMs");
@@ -140,7 +168,31 @@ export function readLines(fields: Fields): readonly LogLine[] {
   });
 }
 
-export function readProgress(fields: Fields): readonly ProgressReport[] {
+/** What travels unconfirmed: progress, and that abort signals were given. */
+export interface Hints {
+  readonly progress: readonly ProgressReport[];
+  readonly signals: readonly SignalNotice[];
+}
+
+export function readHints(fields: Fields): Hints {
+  return { progress: readProgress(fields), signals: fields.signals === undefined ? [] : readSignals(fields) };
+}
+
+function readSignals(fields: Fields): readonly SignalNotice[] {
+  return list(fields, "signals").map((one) => {
+    oneOf(one, "cause", SIGNAL_CAUSES);
+    return {
+      occurrenceId: id(one, "occurrenceId"),
+      scheduledFor: number(one, "scheduledFor"),
+      token: count(one, "token"),
+      instanceId: id(one, "instanceId"),
+      cause: one.cause as SignalNotice["cause"],
+      at: number(one, "at"),
+    };
+  });
+}
+
+function readProgress(fields: Fields): readonly ProgressReport[] {
   return list(fields, "progress").map((one) => ({
     occurrenceId: id(one, "occurrenceId"),
     scheduledFor: number(one, "scheduledFor"),

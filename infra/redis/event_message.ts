@@ -4,6 +4,7 @@ import type { LiveEvent, LiveEventType } from "../../actors/ports/events.ts";
 /** An object, so that the compiler sees when a type is missing. */
 const TYPES: Readonly<Record<LiveEventType, true>> = {
   jobChanged: true,
+  jobAutoDisabled: true,
   occurrenceChanged: true,
   occurrenceProgress: true,
   occurrenceLogged: true,
@@ -11,6 +12,9 @@ const TYPES: Readonly<Record<LiveEventType, true>> = {
   retryScheduled: true,
   leaderChanged: true,
   workersChanged: true,
+  failedOccurrenceChanged: true,
+  bulkActionChanged: true,
+  alert: true,
 };
 
 export const LIVE_EVENT_TYPES = Object.keys(TYPES) as readonly LiveEventType[];

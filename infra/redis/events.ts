@@ -9,6 +9,10 @@
  * channel; and whoever begins to listen says so on the channel `listening`, so that nobody misses events for a
  * second because the others did not know yet. While Redis is away, events reach this instance only.
  *
+ * On a Redis Cluster a message goes to any master, and from there to all nodes, so that an instance hears on whichever
+ * node it listens, and one node less harms nobody. Each master is asked for the subscribers that it has; when one
+ * cannot be asked, everything counts as listened to.
+ *
  *   {"from": sender, "events": [...]}        on the channel of a type
  *   {"from": sender, "listens": [types]}     on the channel `listening`
  */
@@ -19,6 +23,7 @@ import { EmbeddedEvents } from "../embedded/events.ts";
 import type { RedisConnection } from "./connection.ts";
 import { eventsMessage, listensMessage, LIVE_EVENT_TYPES, readMessage } from "./event_message.ts";
 import type { RedisKeys } from "./keys.ts";
+import type { RedisLink } from "./link.ts";
 
 /** Between two messages of a type. */
 const GATHER_MS = 10;
@@ -29,7 +34,7 @@ const COMPLAIN_EVERY_MS = 60_000;
 
 export interface RedisEventsDeps {
   /** For publishing. */
-  readonly commands: RedisConnection;
+  readonly commands: RedisLink;
   /** For hearing; takes no other commands. */
   readonly subscriptions: RedisConnection;
   readonly keys: RedisKeys;
@@ -132,19 +137,24 @@ export class RedisEvents implements Events {
       [...this.#channels].filter(([, how]) => how === "confirmed").map(([name]) => name),
     );
     try {
-      const answer = await this.#deps.commands.ask(
+      const answers = await this.#deps.commands.askEach(
         "Cannot ask who listens to live events",
         (client) => client.pubsub("NUMSUB", ...this.#typeOf.keys()),
-      ) as (string | number)[];
-      const others = new Set(heard);
-      for (let index = 0; index + 1 < answer.length; index += 2) {
-        const channel = String(answer[index]);
-        const type = this.#typeOf.get(channel);
-        const count = Number(answer[index + 1]) - (confirmed.has(channel) ? 1 : 0);
-        if (type !== undefined && count > 0) others.add(type);
+      );
+      const counts = new Map([...confirmed].map((channel) => [channel, -1]));
+      for (const { answer } of answers) {
+        const list = answer as (string | number)[];
+        for (let index = 0; index + 1 < list.length; index += 2) {
+          const channel = String(list[index]);
+          counts.set(channel, (counts.get(channel) ?? 0) + Number(list[index + 1]));
+        }
       }
+      const others = new Set(heard);
+      for (const [channel, type] of this.#typeOf) if ((counts.get(channel) ?? 0) > 0) others.add(type);
       this.#others = others;
     } catch (error) {
+      // On one server what was known stays; of a cluster another node may have subscribers that are not counted.
+      if (!this.#deps.commands.isWhole) this.#others = null;
       this.#complain(error as Error);
     }
   }
@@ -169,7 +179,7 @@ export class RedisEvents implements Events {
     const events = this.#waiting;
     this.#waiting = [];
     try {
-      await this.#deps.commands.askAll("Cannot publish live events", (commands) => {
+      await this.#deps.commands.askAll("Cannot publish live events", null, (commands) => {
         for (const [type, some] of Map.groupBy(events, (event) => event.type)) {
           commands.publish(this.#deps.keys.channel(type), eventsMessage(this.#deps.instanceId, some));
         }
@@ -225,6 +235,7 @@ export class RedisEvents implements Events {
     try {
       await this.#deps.subscriptions.ask(
         "Cannot subscribe to live events",
+        null,
         (client) => client.subscribe(...channels),
       );
       for (const channel of channels) {
@@ -234,6 +245,7 @@ export class RedisEvents implements Events {
       if (types.length > 0) {
         await this.#deps.commands.ask(
           "Cannot say what this instance listens to",
+          null,
           (client) => client.publish(this.#listening, listensMessage(this.#deps.instanceId, types)),
         );
       }
@@ -251,6 +263,7 @@ export class RedisEvents implements Events {
     try {
       await this.#deps.subscriptions.ask(
         "Cannot unsubscribe from live events",
+        null,
         (client) => client.unsubscribe(...channels),
       );
     } catch (error) {
@@ -270,16 +283,16 @@ export class RedisEvents implements Events {
   async #prove(): Promise<void> {
     if (!this.#deps.subscriptions.isReady) return;
     try {
-      await this.#deps.subscriptions.ask("Cannot hear live events", (client) => client.ping());
+      await this.#deps.subscriptions.ask("Cannot hear live events", null, (client) => client.ping());
     } catch (error) {
       this.#complain(error as Error);
     }
   }
 
-  /** While there is no connection its own log line says so. */
+  /** While a connection is missing its own log line says so. */
   #complain(error: Error): void {
     const { commands, subscriptions, clock, log } = this.#deps;
-    if (this.#isClosed || !commands.isReady || !subscriptions.isReady) return;
+    if (this.#isClosed || !commands.isWhole || !subscriptions.isReady) return;
     if (clock.mono() - this.#complainedAt < COMPLAIN_EVERY_MS) return;
     this.#complainedAt = clock.mono();
     log.warn(error.message);

@@ -1,3 +1,6 @@
+/** Partitions of the due index, at most. */
+export const MOST_PARTITIONS = 64;
+
 /**
  * Names of keys and channels. Each group of keys that must lie together has a hash tag of its own, so that a Redis
  * Cluster keeps the group on one node and spreads the groups. The store's id is in every name: two stores can share

@@ -5,10 +5,9 @@
  * know" long before the lease ends. A call that was given up may still be carried out: then a lease is held that
  * its owner does not know of. That is safe (the next acquire is the same owner's) and ends with its time.
  */
-import type { Redis } from "ioredis";
 import type { Leases } from "../../actors/ports/leases.ts";
-import type { RedisConnection } from "./connection.ts";
 import type { RedisKeys } from "./keys.ts";
+import type { RedisLink } from "./link.ts";
 
 const SCRIPTS = {
   acquireLease: `
@@ -23,17 +22,8 @@ const SCRIPTS = {
     return redis.call('DEL', KEYS[1])`,
 } as const;
 
-/** The client with the commands that the scripts above make. */
-type Scripted =
-  & Redis
-  & Record<keyof typeof SCRIPTS, (key: string, ...args: (string | number)[]) => Promise<number>>;
-
 export class RedisLeases implements Leases {
-  constructor(private readonly connection: RedisConnection, private readonly keys: RedisKeys) {
-    for (const [name, lua] of Object.entries(SCRIPTS)) {
-      connection.client.defineCommand(name, { numberOfKeys: 1, lua });
-    }
-  }
+  constructor(private readonly link: RedisLink, private readonly keys: RedisKeys) {}
 
   async acquire(name: string, owner: string, ttlMs: number): Promise<boolean> {
     const ttl = Math.ceil(ttlMs);
@@ -50,7 +40,8 @@ export class RedisLeases implements Leases {
   }
 
   async holder(name: string): Promise<string | null> {
-    return await this.connection.ask("Cannot read a lease", (client) => client.get(this.keys.lease(name)));
+    const key = this.keys.lease(name);
+    return await this.link.ask("Cannot read a lease", key, (client) => client.get(key));
   }
 
   #run(
@@ -59,6 +50,12 @@ export class RedisLeases implements Leases {
     name: string,
     ...args: (string | number)[]
   ): Promise<number> {
-    return this.connection.ask(act, (client) => (client as Scripted)[script](this.keys.lease(name), ...args));
+    const key = this.keys.lease(name);
+    // The script's text each time: by its name, a server that does not know it would cost a second way.
+    return this.link.ask(
+      act,
+      key,
+      (client) => client.eval(SCRIPTS[script], 1, key, ...args) as Promise<number>,
+    );
   }
 }

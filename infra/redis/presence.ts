@@ -12,8 +12,8 @@
  */
 import type { Clock } from "../../actors/ports/clock.ts";
 import type { Presence, WorkerInstance } from "../../actors/ports/presence.ts";
-import type { RedisConnection } from "./connection.ts";
 import type { RedisKeys } from "./keys.ts";
+import type { RedisLink } from "./link.ts";
 import { type Announcement, join, split } from "./presence_record.ts";
 
 const LIFETIMES_UNTIL_REMOVED = 10;
@@ -44,7 +44,7 @@ export class RedisPresence implements Presence {
 
   /** `lifetimeMs`: how long an announcement holds, three heartbeat intervals. */
   constructor(
-    private readonly connection: RedisConnection,
+    private readonly link: RedisLink,
     keys: RedisKeys,
     private readonly clock: Pick<Clock, "now" | "mono">,
     private readonly lifetimeMs: number,
@@ -63,7 +63,7 @@ export class RedisPresence implements Presence {
     const isNew = this.#written.get(id) !== about;
     // Forgotten until it is surely written: a call that failed may have been carried out or not.
     if (isNew) this.#written.delete(id);
-    const answers = await this.connection.askAtOnce(act, (commands) => {
+    const answers = await this.link.askAtOnce(act, this.#seen, (commands) => {
       commands.zadd(this.#seen, now, id);
       if (busy === null) commands.hdel(this.#busy, id);
       else commands.hset(this.#busy, id, busy);
@@ -72,7 +72,7 @@ export class RedisPresence implements Presence {
     });
     const isGone = !isNew && answers[2] === 0;
     if (isGone) {
-      await this.connection.askAtOnce(act, (commands) => {
+      await this.link.askAtOnce(act, this.#seen, (commands) => {
         commands.hset(this.#about, id, about).set(this.#edition, `${id} ${now}`);
       });
     }
@@ -81,16 +81,20 @@ export class RedisPresence implements Presence {
 
   async leave(instanceId: string): Promise<void> {
     this.#written.delete(instanceId);
-    await this.connection.askAtOnce("Cannot take leave", (commands) => {
+    await this.link.askAtOnce("Cannot take leave", this.#seen, (commands) => {
       commands.zrem(this.#seen, instanceId).hdel(this.#busy, instanceId).hdel(this.#about, instanceId);
     });
   }
 
   async list(): Promise<readonly WorkerInstance[]> {
     const now = this.clock.now();
-    const [seen, busy, edition] = await this.connection.askAtOnce("Cannot read presence", (commands) => {
-      commands.zrange(this.#seen, 0, "-1", "WITHSCORES").hgetall(this.#busy).get(this.#edition);
-    }) as [string[], Record<string, string>, string | null];
+    const [seen, busy, edition] = await this.link.askAtOnce(
+      "Cannot read presence",
+      this.#seen,
+      (commands) => {
+        commands.zrange(this.#seen, 0, "-1", "WITHSCORES").hgetall(this.#busy).get(this.#edition);
+      },
+    ) as [string[], Record<string, string>, string | null];
 
     const present: { readonly id: string; readonly lastSeenAt: number }[] = [];
     let someAreSilent = false;
@@ -110,8 +114,9 @@ export class RedisPresence implements Presence {
   /** Read again only when somebody wrote since. */
   async #aboutAll(edition: string | null): Promise<Readonly<Record<string, string>>> {
     if (edition === null || edition !== this.#known.edition) {
-      const about = await this.connection.ask(
+      const about = await this.link.ask(
         "Cannot read what workers offer",
+        this.#about,
         (client) => client.hgetall(this.#about),
       );
       this.#known = { edition, about };
@@ -122,7 +127,7 @@ export class RedisPresence implements Presence {
   async #removeSilent(now: number): Promise<void> {
     if (this.clock.mono() - this.#removedAt < REMOVE_EVERY_MS) return;
     this.#removedAt = this.clock.mono();
-    await this.connection.ask("Cannot remove silent instances", (client) => {
+    await this.link.ask("Cannot remove silent instances", this.#seen, (client) => {
       const since = now - LIFETIMES_UNTIL_REMOVED * this.lifetimeMs;
       return client.eval(REMOVE_SILENT, 3, this.#seen, this.#about, this.#busy, since);
     });

@@ -10,10 +10,20 @@ export interface BedOptions {
   readonly workers: number;
   /** Lanes of each worker, and of each of its types. */
   readonly lanes: number;
+  /** One, or several with commas between. */
   readonly jobType: string;
   /** False: workers claim over RabbitMQ. */
   readonly workersHaveDatabase?: boolean;
   readonly env?: Readonly<Record<string, string>>;
+}
+
+/** What a bed has of the servers of this machine. */
+export interface BedServers {
+  readonly postgres: string;
+  readonly redis: string;
+  readonly redisPrefix: string;
+  readonly amqp: string;
+  readonly vhost: string;
 }
 
 export class ClusterBed implements AsyncDisposable {
@@ -21,8 +31,12 @@ export class ClusterBed implements AsyncDisposable {
     private readonly stack: AsyncDisposableStack,
     readonly apis: readonly ClusterProcess[],
     readonly workers: readonly ClusterProcess[],
-    readonly amqpUrl: string,
+    readonly servers: BedServers,
   ) {}
+
+  get amqpUrl(): string {
+    return this.servers.amqp;
+  }
 
   static async start(options: BedOptions): Promise<ClusterBed> {
     await using stack = new AsyncDisposableStack();
@@ -50,7 +64,13 @@ export class ClusterBed implements AsyncDisposable {
     const apis = make("api", options.apis ?? 1);
     const workers = make("worker", options.workers);
     for (const one of [...apis, ...workers]) await one.start();
-    const bed = new ClusterBed(stack.move(), apis, workers, vhost.url);
+    const bed = new ClusterBed(stack.move(), apis, workers, {
+      postgres: database.url,
+      redis: redis.url,
+      redisPrefix: redis.prefix,
+      amqp: vhost.url,
+      vhost: vhost.name,
+    });
     await bed.knowsWorkers(options.workers);
     return bed;
   }
@@ -99,6 +119,13 @@ export class ClusterBed implements AsyncDisposable {
     return sum;
   }
 
+  /** Occurrences that an instance made of due times since it started; the first instance's when none is named. */
+  async decided(api = this.apis[0]): Promise<number> {
+    const { text } = await this.request("GET", "/metrics", undefined, api);
+    const line = /^milvaion_due_times_decided_total\{verdict="occurrence"\} (\d+)/m.exec(text);
+    return Number(line?.[1] ?? 0);
+  }
+
   async whenRecorded(count: number): Promise<void> {
     await until(async () => await this.recorded() >= count, `${count} are recorded`);
   }
@@ -110,6 +137,21 @@ export class ClusterBed implements AsyncDisposable {
     await this.trigger(jobId, count);
     await this.whenRecorded(before + count);
     return count / ((performance.now() - startedAt) / 1000);
+  }
+
+  /**
+   * Jobs a second while all lanes are busy: the difference of a long run and a short one, so that neither the start of
+   * the first jobs nor the end of the last counts. `ideal` is what Workers × MaxParallelJobs ÷ duration gives.
+   */
+  async steadyRate(
+    jobId: string,
+    ideal: number,
+    [shortSeconds, longSeconds]: readonly [number, number],
+  ): Promise<number> {
+    const secondsFor = async (count: number) => count / await this.throughput(jobId, count);
+    const short = await secondsFor(ideal * shortSeconds);
+    const long = await secondsFor(ideal * longSeconds);
+    return ideal * (longSeconds - shortSeconds) / (long - short);
   }
 
   async knowsWorkers(count: number): Promise<void> {

@@ -1,17 +1,12 @@
-/** The rows of `deno task bench`: each starts the program as `deno task run` does and asks it over HTTP. */
+/** The embedded rows of `deno task bench`: each starts the program as `deno task run` does and asks it over HTTP. */
 import { delay } from "@std/async";
 import { Program } from "../support/program.ts";
-import type { Row } from "./main.ts";
+import { bareFile, bareFileTrips, bareProcess, bareStart } from "./bare_limits.ts";
+import { type Bench, percentiles, type Run } from "./benchmark.ts";
 
 const JOBS = new URL("jobs", import.meta.url).pathname;
-const RUNS = 3;
 const QUIET = { MilvaionConfig__Logging__Level: "warn" };
-
-/** The value below which `share` of the sorted values lie. */
-export function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? NaN;
-}
+const AT_ONCE = 1000;
 
 async function createJob(program: Program, body: Record<string, unknown>): Promise<string> {
   const answer = await program.post("/api/v1/jobs", {
@@ -23,22 +18,33 @@ async function createJob(program: Program, body: Record<string, unknown>): Promi
   return answer.body.id;
 }
 
-/** Sum of a counter over its labels. */
-async function counter(program: Program, name: string): Promise<number> {
+/** Reports recorded so far. */
+async function recorded(program: Program): Promise<number> {
   const { text } = await program.get("/metrics");
   let sum = 0;
   for (const line of text.split("\n")) {
-    if (line.startsWith(name + " ") || line.startsWith(name + "{")) {
+    if (/^milvaion_reports_recorded_total[ {]/.test(line)) {
       sum += Number(line.slice(line.lastIndexOf(" ") + 1));
     }
   }
   return sum;
 }
 
+async function whenRecorded(program: Program, count: number): Promise<void> {
+  await program.until(async () => await recorded(program) >= count, `${count} are recorded`);
+}
+
+async function triggerMany(program: Program, jobId: string, count: number, item: unknown): Promise<void> {
+  for (let left = count; left > 0; left -= AT_ONCE) {
+    const items = Array.from({ length: Math.min(left, AT_ONCE) }, () => item);
+    const answer = await program.post(`/api/v1/jobs/${jobId}/trigger-many`, { items });
+    if (answer.status !== 202) throw new Error(`Cannot trigger: ${answer.status} ${answer.text}`);
+  }
+}
+
 /** From the first trigger to the last recorded completion, history and a log line each kept. */
-export async function measureThroughput(lanes: number, budget: number): Promise<Row> {
-  const jobs = 40_000;
-  const rates: number[] = [];
+export async function measureThroughput(bench: Bench, lanes: number): Promise<readonly Run[]> {
+  const jobs = bench.count(40_000);
   await using program = await Program.start({
     args: ["--jobs", JOBS],
     env: {
@@ -47,152 +53,101 @@ export async function measureThroughput(lanes: number, budget: number): Promise<
       ...QUIET,
     },
   });
-  const jobId = await createJob(program, {
-    jobType: "SampleJob",
-    triggerOnly: true,
-    jobData: { message: "hi" },
-  });
-  const trigger = async (count: number) => {
-    const recorded = await counter(program, "milvaion_reports_recorded_total");
-    const started = performance.now();
-    const batches = Array.from({ length: count / 1000 }, () => ({
-      items: Array.from({ length: 1000 }, () => ({ jobData: { message: "hi" } })),
-    }));
-    for (const batch of batches) {
-      const answer = await program.post(`/api/v1/jobs/${jobId}/trigger-many`, batch);
-      if (answer.status !== 202) throw new Error(`Cannot trigger: ${answer.status} ${answer.text}`);
-    }
-    await program.until(
-      async () => await counter(program, "milvaion_reports_recorded_total") >= recorded + count,
-      "all are recorded",
-    );
-    return count / ((performance.now() - started) / 1000);
+  const item = { jobData: { message: "hi" } };
+  const jobId = await createJob(program, { jobType: "SampleJob", triggerOnly: true, ...item });
+  const rateOf = async (count: number) => {
+    const before = await recorded(program);
+    const startedAt = performance.now();
+    await triggerMany(program, jobId, count, item);
+    await whenRecorded(program, before + count);
+    return count / ((performance.now() - startedAt) / 1000);
   };
-  await trigger(5000); // warm
-  for (let run = 0; run < RUNS; run += 1) rates.push(await trigger(jobs));
-  const rate = percentile(rates, 0.5);
-  return {
-    name: `throughput, ${lanes} lanes`,
-    budget: `≥ ${budget} jobs/s`,
-    measured: `${Math.round(rate)} jobs/s`,
-    met: rate >= budget,
-    figures: { median: rate, least: Math.min(...rates), most: Math.max(...rates), jobs },
-  };
+  await rateOf(bench.count(5000)); // warm
+  return await bench.repeat(async () => ({ throughput: await rateOf(jobs), file: await bareFile(jobs) }));
 }
 
 /** Triggers a job of ClockJob's and gives the milliseconds from sending the request to the start of user code. */
 async function pickUp(program: Program, jobId: string): Promise<number> {
   const sent = performance.timeOrigin + performance.now();
   const { body } = await program.post(`/api/v1/jobs/${jobId}/trigger`, {});
-  const occurrence = await program.until(async () => {
-    const answer = await program.get(`/api/v1/occurrences/${body.occurrenceId}`);
-    return answer.body.status === "Completed" && answer.body;
+  return (await completed(program, body.occurrenceId)).result - sent;
+}
+
+async function completed(program: Program, occurrenceId: string) {
+  return await program.until(async () => {
+    const { body } = await program.get(`/api/v1/occurrences/${occurrenceId}`);
+    return body.status === "Completed" && body;
   }, "it is completed");
-  return occurrence.result - sent;
 }
 
 /** Due time to start of user code for one-shot jobs spread evenly over ten seconds, after one run of the type. */
-export async function measureLateness(): Promise<Row> {
+export async function measureLateness(bench: Bench): Promise<Run> {
   await using program = await Program.start({ args: ["--jobs", JOBS], env: QUIET });
   const cold = await pickUp(program, await createJob(program, { jobType: "ClockJob", triggerOnly: true }));
-  const count = 1000;
+  const count = bench.count(1000);
   const first = Date.now() + 6000;
   for (let index = 0; index < count; index += 1) {
     await createJob(program, { jobType: "ClockJob", executeAt: new Date(first + index * 10).toISOString() });
   }
   await delay(Math.max(0, first + count * 10 - Date.now()));
-  await program.until(
-    async () => await counter(program, "milvaion_reports_recorded_total") >= count,
-    "all have run",
-  );
+  await whenRecorded(program, count + 1);
   const late = (await program.all("/api/v1/occurrences?status=Completed"))
     .filter((one) => one.origin === "schedule")
     .map((one) => one.result - Date.parse(one.scheduledFor));
-  const [p50, p99] = [percentile(late, 0.5), percentile(late, 0.99)];
   return {
-    name: "lateness, 1,000 one-shot jobs over 10 s",
-    budget: "p99 ≤ 20 ms",
-    measured: `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms (the type's very first run: ${
-      Math.round(cold)
-    } ms)`,
-    met: p99 <= 20,
-    figures: { p50, p99, most: Math.max(...late), count: late.length, cold },
+    ...percentiles("lateness", late),
+    cold,
+    ...percentiles("two commits", await bareFileTrips(bench.count(300))),
   };
 }
 
 /** From sending the request to the start of user code, one at a time. */
-export async function measurePickUp(): Promise<Row> {
+export async function measurePickUp(bench: Bench): Promise<readonly Run[]> {
   await using program = await Program.start({ args: ["--jobs", JOBS], env: QUIET });
   const jobId = await createJob(program, { jobType: "ClockJob", triggerOnly: true });
-  const waits: number[] = [];
-  for (let index = 0; index < 320; index += 1) {
-    const wait = await pickUp(program, jobId);
-    if (index >= 20) waits.push(wait);
-  }
-  const [p50, p99] = [percentile(waits, 0.5), percentile(waits, 0.99)];
-  return {
-    name: "pick-up of a single trigger",
-    budget: "p50 ≤ 3 ms, p99 ≤ 10 ms",
-    measured: `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
-    met: p50 <= 3 && p99 <= 10,
-    figures: { p50, p99, most: Math.max(...waits), count: waits.length },
-  };
+  for (let index = 0; index < 20; index += 1) await pickUp(program, jobId); // warm
+  return await bench.repeat(async () => {
+    const waits: number[] = [];
+    for (let index = 0; index < bench.count(300); index += 1) waits.push(await pickUp(program, jobId));
+    return {
+      ...percentiles("pick-up", waits),
+      ...percentiles("two commits", await bareFileTrips(bench.count(300))),
+    };
+  });
 }
 
 /** From starting the program to the end of the first job, which waited in the store; caches warm. */
-export async function measureStart(): Promise<Row> {
+export async function measureStart(bench: Bench): Promise<readonly Run[]> {
   const dataDir = await Deno.makeTempDir({ prefix: "milvaion-bench-" });
-  const times: number[] = [];
+  const start = async () => {
+    const startedAt = Date.now();
+    await using program = await Program.start({ dataDir, args: ["--jobs", JOBS] });
+    const jobId = await createJob(program, { jobType: "ClockJob", triggerOnly: true });
+    const { body } = await program.post(`/api/v1/jobs/${jobId}/trigger`, {});
+    const { endedAt } = await completed(program, body.occurrenceId);
+    await program.stop();
+    return Date.parse(endedAt) - startedAt;
+  };
   try {
-    for (let run = 0; run < RUNS + 1; run += 1) {
-      const started = Date.now();
-      await using program = await Program.start({ dataDir, args: ["--jobs", JOBS] });
-      const jobId = await createJob(program, { jobType: "ClockJob", triggerOnly: true });
-      const { body } = await program.post(`/api/v1/jobs/${jobId}/trigger`, {});
-      const occurrence = await program.until(async () => {
-        const answer = await program.get(`/api/v1/occurrences/${body.occurrenceId}`);
-        return answer.body.status === "Completed" && answer.body;
-      }, "it is completed");
-      if (run > 0) times.push(Date.parse(occurrence.endedAt) - started);
-      await program.stop();
-    }
+    await start(); // caches
+    return await bench.repeat(async () => ({ start: await start(), deno: await bareStart() }));
   } finally {
     await Deno.remove(dataDir, { recursive: true });
   }
-  const median = percentile(times, 0.5);
-  return {
-    name: "start to first completed job",
-    budget: "≤ 1000 ms",
-    measured: `${Math.round(median)} ms`,
-    met: median <= 1000,
-    figures: { median, least: Math.min(...times), most: Math.max(...times) },
-  };
 }
 
-/** Resident memory of the program and its executor hosts, ten seconds after start and after work. */
-export async function measureRest(): Promise<Row> {
+/** Resident memory of the program and its executor hosts, five seconds after start and after work. */
+export async function measureRest(bench: Bench): Promise<Run> {
   await using program = await Program.start({ args: ["--jobs", JOBS] });
   await delay(5000);
   const idle = await residentMegabytes(program.child.pid);
   const jobId = await createJob(program, { jobType: "NoOpJob", triggerOnly: true });
-  for (let batch = 0; batch < 5; batch += 1) {
-    await program.post(`/api/v1/jobs/${jobId}/trigger-many`, {
-      items: Array.from({ length: 1000 }, () => ({})),
-    });
-  }
-  await program.until(
-    async () => await counter(program, "milvaion_reports_recorded_total") >= 5000,
-    "all are recorded",
-  );
+  const count = bench.count(5000);
+  await triggerMany(program, jobId, count, {});
+  await whenRecorded(program, count);
   await delay(5000);
   const after = await residentMegabytes(program.child.pid);
-  return {
-    name: "memory at rest",
-    budget: "recorded",
-    measured: `${Math.round(idle)} MB after start, ${Math.round(after)} MB after 5,000 jobs (hosts included)`,
-    met: null,
-    figures: { idle, after },
-  };
+  return { idle, "after 5,000 jobs": after, deno: await bareProcess(residentMegabytes) };
 }
 
 /** A process with its descendants. */

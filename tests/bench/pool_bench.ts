@@ -48,6 +48,7 @@ function drive(pool: Pool, jobType: string, lanes: number, count: number): Promi
         started() {},
         line() {},
         progress() {},
+        signalled() {},
         ended(outcome) {
           if (outcome.kind !== "completed") reject(new Error(JSON.stringify(outcome)));
           if (++ended === count) resolve();

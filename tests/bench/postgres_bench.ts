@@ -7,7 +7,8 @@
  */
 import process from "node:process";
 import postgres from "postgres";
-import type { ConcurrencyPolicy, Job } from "../../actors/domain/job.ts";
+import { type ConcurrencyPolicy, type Job, JOB_DEFAULTS } from "../../actors/domain/job.ts";
+import { DEFAULT_FAILURE_RULES } from "../../actors/domain/retry.ts";
 import type { JobMessage } from "../../actors/domain/message.ts";
 import type { Attempts } from "../../actors/ports/attempts.ts";
 import type { Store } from "../../actors/ports/store.ts";
@@ -16,7 +17,12 @@ import { openPostgresStore } from "../../infra/postgres/store.ts";
 import { KeptLog } from "../support/quiet.ts";
 import { temporaryDatabase } from "../support/servers.ts";
 
-const DEFAULTS = { maxRetries: 2, baseRetryDelaySeconds: 10, executionTimeoutSeconds: null };
+const DEFAULTS = {
+  maxRetries: 2,
+  baseRetryDelaySeconds: 10,
+  executionTimeoutSeconds: null,
+  rules: DEFAULT_FAILURE_RULES,
+};
 const LEASE_MS = 15_000;
 const TRIGGERED_AT_ONCE = 1000;
 /** Triggered ahead of the runs. */
@@ -267,26 +273,14 @@ function micro(seconds: number, jobs: number): string {
 function newJob(concurrentExecutionPolicy: ConcurrencyPolicy): Job {
   const now = systemClock.now();
   return {
+    ...JOB_DEFAULTS,
     id: systemRandom.uuid(),
     version: 1,
     displayName: "Bench",
-    description: "",
-    tags: [],
     jobType: "SampleJob",
-    workerId: null,
     jobData: "{}",
     schedule: { kind: "triggerOnly" },
-    isActive: true,
-    pause: null,
     concurrentExecutionPolicy,
-    misfirePolicy: "FireOnce",
-    misfireLimit: 100,
-    misfireThresholdSeconds: null,
-    executionTimeoutSeconds: null,
-    maxRetries: null,
-    baseRetryDelaySeconds: null,
-    startAt: null,
-    endAt: null,
     nextDueAt: null,
     createdAt: now,
     updatedAt: now,

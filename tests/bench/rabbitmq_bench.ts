@@ -5,37 +5,30 @@
  */
 import { Buffer } from "node:buffer";
 import { connect } from "amqplib";
-import type { JobMessage, Report } from "../../actors/domain/message.ts";
-import { decode, encodeJob, readJob } from "../../infra/rabbitmq/wire.ts";
+import type { JobMessage } from "../../actors/domain/message.ts";
+import { decodeJob, encodeJob } from "../../infra/rabbitmq/wire.ts";
+import { messageWith, report } from "../support/messages.ts";
 import { AMQP_URL, deleteNames, openTestRabbit, randomPrefix } from "../support/rabbit.ts";
+import { SAMPLE } from "../support/rabbit_adapter.ts";
 
 const COUNT = Number(Deno.args[0] ?? 30_000);
 const BATCH = 500;
 const PREFETCH = 500;
-const SAMPLE = { jobType: "SampleJob", routingPattern: "sample.*" };
+const INLINE_BYTES = 16 * 1024;
 
 function say(name: string, count: number, startedAt: number): void {
   const perSecond = Math.round(count / (performance.now() - startedAt) * 1000);
   console.log(`${name.padEnd(58)} ${perSecond.toLocaleString("en").padStart(9)} /s`);
 }
 
-const message: JobMessage = {
-  occurrenceId: "01a00000-0000-7000-8000-000000000001",
-  scheduledFor: 1_767_225_600_000,
-  jobId: "01a00000-0000-7000-8000-999999999999",
-  jobType: "SampleJob",
-  pool: null,
-  token: 0,
-  attempt: 0,
-  maxAttempts: 3,
+const message = messageWith({
   jobData: JSON.stringify({ to: "somebody@example.com", subject: "x".repeat(120) }),
-  executionTimeoutSeconds: null,
-};
+});
 const messages = Array.from({ length: COUNT }, (_, index): JobMessage => ({
   ...message,
   occurrenceId: `01a00000-0000-7000-8000-${String(index).padStart(12, "0")}`,
 }));
-const content = encodeJob(message);
+const content = encodeJob(message, INLINE_BYTES);
 console.log(`${COUNT} messages of ${content.length} bytes, batches of ${BATCH}, prefetch ${PREFETCH}`);
 
 /** amqplib with nothing around it. */
@@ -115,11 +108,12 @@ async function adapter(queueType: "quorum" | "classic"): Promise<void> {
     },
     lines: () => Promise.resolve(),
     progress: () => Promise.resolve(),
+    signals: () => Promise.resolve(),
   });
   startedAt = performance.now();
   // As 200 lanes do: each sends its report, waits until it is safe, and goes on.
   const lane = async (count: number) => {
-    for (let index = 0; index < count; index += 1) await rabbit.reports.sendReports([report]);
+    for (let index = 0; index < count; index += 1) await rabbit.reports.sendReports([report(1)]);
   };
   await Promise.all([...Array.from({ length: 200 }, () => lane(COUNT / 200)), all.promise]);
   say(`adapter ${queueType}: reports of 200 lanes, one at a time each`, COUNT, startedAt);
@@ -127,19 +121,6 @@ async function adapter(queueType: "quorum" | "classic"): Promise<void> {
   await rabbit.close();
   await deleteNames(prefix, [null, "pool"].map((pool) => ({ ...SAMPLE, pool })));
 }
-
-const report: Report = {
-  occurrenceId: message.occurrenceId,
-  scheduledFor: message.scheduledFor,
-  jobId: message.jobId,
-  token: 1,
-  workerId: "pool",
-  instanceId: "worker-1",
-  startedAt: 1,
-  endedAt: 2,
-  durationMs: 1,
-  outcome: { kind: "completed", result: null },
-};
 
 /** Claims and renewals over the wire, with a store that costs nothing. */
 async function attempts(): Promise<void> {
@@ -176,10 +157,10 @@ async function attempts(): Promise<void> {
 }
 
 let startedAt = performance.now();
-for (const one of messages) encodeJob(one);
+for (const one of messages) encodeJob(one, INLINE_BYTES);
 say("encode a job message", COUNT, startedAt);
 startedAt = performance.now();
-for (let index = 0; index < COUNT; index += 1) decode(content, readJob);
+for (let index = 0; index < COUNT; index += 1) decodeJob(content);
 say("decode and check a job message", COUNT, startedAt);
 for (const queueType of ["quorum", "classic"] as const) {
   await bare(queueType);

@@ -6,14 +6,20 @@
  */
 import { systemClock, systemRandom } from "../../infra/clock.ts";
 import { openEmbeddedStore } from "../../infra/embedded/store.ts";
-import type { Job } from "../../actors/domain/job.ts";
+import { type Job, JOB_DEFAULTS } from "../../actors/domain/job.ts";
+import { DEFAULT_FAILURE_RULES } from "../../actors/domain/retry.ts";
 import type { JobMessage } from "../../actors/domain/message.ts";
 import type { Attempts } from "../../actors/ports/attempts.ts";
 import type { Store } from "../../actors/ports/store.ts";
 import { KeptLog } from "../support/quiet.ts";
 import process from "node:process";
 
-const DEFAULTS = { maxRetries: 2, baseRetryDelaySeconds: 10, executionTimeoutSeconds: null };
+const DEFAULTS = {
+  maxRetries: 2,
+  baseRetryDelaySeconds: 10,
+  executionTimeoutSeconds: null,
+  rules: DEFAULT_FAILURE_RULES,
+};
 const LEASE_MS = 15_000;
 const TRIGGERED_AT_ONCE = 1000;
 /** Triggered ahead of the runs. */
@@ -165,26 +171,14 @@ function watchStalls(): { stop(): number } {
 function newJob(): Job {
   const now = systemClock.now();
   return {
+    ...JOB_DEFAULTS,
     id: systemRandom.uuid(),
     version: 1,
     displayName: "Bench",
-    description: "",
-    tags: [],
     jobType: "SampleJob",
-    workerId: null,
     jobData: "{}",
     schedule: { kind: "triggerOnly" },
-    isActive: true,
-    pause: null,
     concurrentExecutionPolicy: "Allow",
-    misfirePolicy: "FireOnce",
-    misfireLimit: 100,
-    misfireThresholdSeconds: null,
-    executionTimeoutSeconds: null,
-    maxRetries: null,
-    baseRetryDelaySeconds: null,
-    startAt: null,
-    endAt: null,
     nextDueAt: null,
     createdAt: now,
     updatedAt: now,

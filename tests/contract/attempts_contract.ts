@@ -95,6 +95,48 @@ export function attemptsContract(name: string, factory: StoreFactory): void {
     ]);
   });
 
+  promise("a grant brings job data to a message that came without, its own or its job's", async (world) => {
+    const job = await world.saved({ jobData: '{"of":"the job"}' });
+    const own = JSON.stringify({ text: 'ü😀\\"' + "x".repeat(300_000) });
+    const answer = await world.trigger(job, {
+      items: Array.from({ length: 20 }, (_, index) => ({
+        occurrenceId: world.random.uuid(),
+        jobData: index === 3 ? null : own,
+      })),
+    });
+    assert(answer.ok);
+    // Every fifth came with its data, and one is unknown.
+    const messages = answer.messages.map((message, index) => ({
+      ...message,
+      ...(index % 5 === 0 ? {} : { jobData: null, jobDataBytes: own.length }),
+      ...(index === 7 ? { occurrenceId: world.random.uuid() } : {}),
+    }));
+    const answers = await world.attempts.claim(
+      messages.map((message) => ({ message, workerId: "pool", instanceId: "worker-1" })),
+      LEASE_MS,
+    );
+    answers.forEach((one, index) => {
+      if (index === 7) return assertEquals(one, { ok: false, reason: "gone" });
+      const jobData = index % 5 === 0 ? undefined : index === 3 ? '{"of":"the job"}' : own;
+      assertEquals(one, {
+        ok: true,
+        token: 1,
+        attempt: 1,
+        ...(jobData === undefined ? {} : { jobData }),
+      });
+    });
+  });
+
+  promise("who is refused gets no job data", async (world) => {
+    const message = await world.queued(await world.saved());
+    await world.claimed(message);
+    const [refused] = await world.attempts.claim(
+      [{ message: { ...message, jobDataBytes: 10 }, workerId: "pool", instanceId: "worker-2" }],
+      LEASE_MS,
+    );
+    assertEquals(refused, { ok: false, reason: "stale-token" });
+  });
+
   promise("renews the newest attempt and tells of a cancellation", async (world) => {
     const job = await world.saved();
     const running = await world.running(job);

@@ -69,6 +69,24 @@ export function historyContract(name: string, factory: StoreFactory): void {
     await assertRejects(() => world.store.lines.read(world.random.uuid(), 10, "elsewhere"), RangeError);
   });
 
+  promise("says who holds a job and how many are on or wait; nobody under Allow", async (world) => {
+    const job = await world.saved({ concurrentExecutionPolicy: "Queue" });
+    const free = await world.saved();
+    const { history } = world.store;
+    const nobody = { holder: null, count: 0 };
+    assertEquals(await history.holding(job.id), nobody);
+    const first = await world.running(job);
+    const answer = await world.trigger(job, { count: 2 });
+    assert(answer.ok);
+    await world.running(free);
+    assertEquals(await history.holding(job.id), { holder: first.occurrenceId, count: 3 });
+    assertEquals(await history.holding(free.id), nobody);
+    assertEquals(await history.holding(world.random.uuid()), nobody);
+    assertEquals(await history.holding("no id"), nobody);
+    await world.record(first, COMPLETED);
+    assertEquals(await history.holding(job.id), { holder: answer.occurrenceIds[0] ?? "", count: 2 });
+  });
+
   promise("counts occurrences by status", async (world) => {
     const job = await world.saved();
     await world.record(await world.running(job), COMPLETED);
@@ -127,6 +145,18 @@ export function lineStoreContract(name: string, factory: StoreFactory): void {
       assertEquals(second.next, null);
     },
   );
+
+  promise("gives the lines of one attempt page by page, and its last ones", async (world) => {
+    const id = world.random.uuid();
+    const of = (token: number) => [0, 1, 2].map((sequence) => line(id, token, sequence));
+    await world.store.lines.append([...of(1), ...of(2), ...of(3)]);
+    const first = await world.store.lines.read(id, 2, null, 2);
+    const second = await world.store.lines.read(id, 2, first.next, 2);
+    assertEquals([...first.items, ...second.items, second.next], [...of(2), null]);
+    assertEquals((await world.store.lines.read(id, 10, null, 4)).items, []);
+    assertEquals(await world.store.lines.last(id, 2, 2), of(2).slice(1));
+    assertEquals(await world.store.lines.last(id, 4, 2), []);
+  });
 
   promise("ignores a line that it has", async (world) => {
     const id = world.random.uuid();

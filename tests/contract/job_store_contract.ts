@@ -1,5 +1,6 @@
 /** The contract of `JobStore`. */
-import type { Job } from "../../actors/domain/job.ts";
+import { type Job, pauseAt } from "../../actors/domain/job.ts";
+import { nextDue, type Schedule } from "../../actors/domain/schedule.ts";
 import type { Page } from "../../actors/ports/store.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { COMPLETED, promiseOf, type StoreFactory } from "./store_fixture.ts";
@@ -111,14 +112,83 @@ export function jobStoreContract(name: string, factory: StoreFactory): void {
     const saved = await world.store.jobs.update({ ...job, displayName: "Daily" }, 1);
     assert(saved.ok);
     assertEquals(saved.job.pause, pause);
-    const resumed = await world.store.jobs.setPause(job.id, null);
+    await world.clock.advance(5);
+    const resumed = await world.store.jobs.resume(job.id, world.now);
     assert(resumed.ok);
-    assertEquals([resumed.job.pause, resumed.job.version], [null, 2]);
-    assertEquals(await world.store.jobs.setPause(world.random.uuid(), null), {
-      ok: false,
-      reason: "not-found",
-    });
+    assertEquals([resumed.job.pause, resumed.job.version], [{ ...pause, until: world.now }, 2]);
+    assertEquals(pauseAt(resumed.job, world.now), null);
+    for (const [isPaused, count] of [[true, 0], [false, 1]] as const) {
+      assertEquals((await world.store.jobs.list({ isPaused }, 10, null)).items.length, count);
+    }
+    await world.clock.advance(5);
+    assertEquals(await world.store.jobs.resume(job.id, world.now), resumed, "an ended pause keeps its end");
+    const none = { ok: false, reason: "not-found" } as const;
+    assertEquals(await world.store.jobs.resume(world.random.uuid(), world.now), none);
+    assertEquals(await world.store.jobs.setPause(world.random.uuid(), pause), none);
   });
+
+  promise("a new pause goes on from the one before while due times of that are undecided", async (world) => {
+    const due = world.now;
+    const job = await world.saved({ nextDueAt: due });
+    const first = { reason: "one", by: "bob", since: due, until: null };
+    await world.store.jobs.setPause(job.id, first);
+    await world.clock.advance(10);
+    await world.store.jobs.resume(job.id, world.now);
+    await world.clock.advance(10);
+    const second = { reason: "two", by: "carol", since: world.now, until: null };
+    const again = await world.store.jobs.setPause(job.id, second);
+    assert(again.ok);
+    assertEquals(again.job.pause, { ...second, since: due });
+  });
+
+  promise("skips a due time only as long as the job stands as it was seen", async (world) => {
+    const job = await world.saved({ nextDueAt: world.now + 1000 });
+    const skipped = { dueAt: world.now + 1000, reason: "holiday", by: "bob", since: world.now };
+    const answer = await world.store.jobs.skipDueTime(job, skipped);
+    assertEquals(answer, { ok: true, job: { ...job, skippedDueTime: skipped } });
+    assertEquals(await world.store.jobs.get(job.id), { ...job, skippedDueTime: skipped });
+    const late = await world.store.jobs.skipDueTime(job, null);
+    assert(!late.ok && late.reason === "version-conflict");
+    assertEquals(late.current.skippedDueTime, skipped);
+    const undone = await world.store.jobs.skipDueTime(late.current, null);
+    assertEquals(undone.ok && undone.job.skippedDueTime, null);
+    const missing = await world.store.jobs.skipDueTime({ ...job, id: world.random.uuid() }, null);
+    assertEquals(missing, { ok: false, reason: "not-found" });
+  });
+
+  promise(
+    "a change of the schedule drops a skipped due time that it does not have any more",
+    async (world) => {
+      const hourly = cron("0 0 * * * *");
+      const dueAt = nextDue(hourly, world.now) ?? 0;
+      const skippedDueTime = { dueAt, reason: "holiday", by: "bob", since: world.now };
+      const job = await world.saved({ schedule: hourly, nextDueAt: dueAt, skippedDueTime });
+      const kept = await world.store.jobs.update({ ...job, displayName: "Hourly" }, 1);
+      assert(kept.ok);
+      assertEquals(kept.job.skippedDueTime, skippedDueTime);
+      const change = { ...kept.job, schedule: cron("0 30 * * * *"), nextDueAt: dueAt + 1_800_000 };
+      const changed = await world.store.jobs.update(change, 2);
+      assert(changed.ok);
+      assertEquals((await world.store.jobs.get(job.id))?.skippedDueTime, null);
+    },
+  );
+
+  promise(
+    "a change keeps what runs have counted; a limit below that ends the schedule, a raised one goes on",
+    async (world) => {
+      const job = await world.saved({ nextDueAt: world.now + 5, runCount: 4, lastCatchUpAt: world.now });
+      const ended = await world.store.jobs.update({ ...job, runLimit: 4, runCount: 0 }, 1);
+      assert(ended.ok);
+      assertEquals([ended.job.runCount, ended.job.nextDueAt], [4, null]);
+      const raised = await world.store.jobs.update(
+        { ...ended.job, runLimit: 5, nextDueAt: world.now + 60 },
+        2,
+      );
+      assert(raised.ok);
+      assertEquals(await world.store.jobs.get(job.id), raised.job);
+      assertEquals([raised.job.nextDueAt, raised.job.lastCatchUpAt], [world.now + 60, world.now]);
+    },
+  );
 
   promise("removes a job with its history, but none that is queued or running", async (world) => {
     const job = await world.saved();
@@ -206,4 +276,8 @@ export function jobStoreContract(name: string, factory: StoreFactory): void {
     const counts = await world.store.history.counts();
     assertEquals([counts.jobs, counts.activeJobs], [3, 1]);
   });
+}
+
+function cron(resolved: string): Schedule {
+  return { kind: "cron", expression: resolved, resolved, timeZone: "UTC", gap: "Skip", fold: "First" };
 }

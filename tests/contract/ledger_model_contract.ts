@@ -11,7 +11,7 @@ import { COMPLETED, FAILED, HANDED_BACK, LEASE_MS, type StoreFactory, StoreWorld
 
 const POLICIES: readonly ConcurrencyPolicy[] = ["Skip", "Queue", "Allow"];
 const MAX_ATTEMPTS = 2;
-const LOST_AT_MOST = 3;
+const LOST_AT_MOST = 2;
 /** Longer than any back-off. */
 const LONG_MS = 2 * 3_600_000;
 

@@ -306,3 +306,27 @@ serverTest(
     assertEquals(counted.reduce((sum, row) => sum + Number(row["count"]), 0), total);
   },
 );
+
+serverTest(
+  ["postgres"],
+  "postgres: what a lost queue held is published anew, although an instance notes later that the queue had it",
+  async () => {
+    await using database = await temporaryDatabase();
+    await using leader = await openStore(database.url);
+    const creator = await openStore(database.url);
+    const job = newJob();
+    await creator.store.jobs.insert([job]);
+    const triggered = await creator.store.outcomes.trigger(request(job));
+    assert(triggered.ok);
+    creator.store.outcomes.notePublished(triggered.messages);
+    const { ledger } = leader.store;
+    const { epoch } = await ledger.raiseEpoch("leader", systemClock.now(), systemClock.now() + 60_000);
+    assertEquals(await ledger.wantPublishing(epoch, null, systemClock.now()), 1);
+    // It writes down what it noted before.
+    await creator.store.close();
+    const rows = await ledger.recoverable(systemClock.now(), 10);
+    assertEquals(rows.map((row) => [row.message.occurrenceId, row.looks]), [
+      [triggered.messages[0]?.occurrenceId, 0],
+    ]);
+  },
+);

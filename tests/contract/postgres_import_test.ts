@@ -8,7 +8,15 @@ import { openPostgresStore } from "../../infra/postgres/store.ts";
 import { KeptLog } from "../support/quiet.ts";
 import { openStore, storeOptions } from "../support/postgres_world.ts";
 import { serverTest, temporaryDatabase } from "../support/servers.ts";
-import { COMPLETED, FAILED, HANDED_BACK, type StoreUnderTest, StoreWorld } from "./store_fixture.ts";
+import { failedOne, replay } from "./failed_contract.ts";
+import {
+  COMPLETED,
+  DEFAULTS,
+  FAILED,
+  HANDED_BACK,
+  type StoreUnderTest,
+  StoreWorld,
+} from "./store_fixture.ts";
 
 /** Makes some of everything: each policy, status and kind of row. */
 async function fill(world: StoreWorld): Promise<void> {
@@ -32,7 +40,36 @@ async function fill(world: StoreWorld): Promise<void> {
   await world.record(done, FAILED);
   await world.record(await world.running(allow), FAILED);
   await world.record(await world.running(allow), HANDED_BACK);
-  await world.record(await world.running(allow), { ...FAILED, permanent: true });
+  const letter = await failedOne(world, allow);
+  await world.store.failed.resolve(await failedOne(world, allow), {
+    action: "Fixed",
+    note: "n",
+    by: "ann",
+    at: world.now,
+    occurrenceId: null,
+  });
+  assert((await replay(world, letter)).ok);
+  const waiting = await world.trigger(queue);
+  assert(waiting.ok);
+  for (
+    const selection of [{ kind: "replay", ids: [letter] }, {
+      kind: "cancel",
+      ids: waiting.occurrenceIds,
+    }] as const
+  ) {
+    await world.store.bulk.create({
+      id: world.random.uuid(),
+      selection,
+      ratePerSecond: 1,
+      canary: true,
+      force: false,
+      reason: null,
+      by: "ann",
+      expectedCount: null,
+      at: world.now,
+      idempotency: null,
+    });
+  }
   await world.cancel((await world.queued(allow)).occurrenceId);
   await world.running(allow);
   await world.store.lines.append([{
@@ -60,6 +97,9 @@ async function told({ store }: Pick<StoreUnderTest, "store">) {
     ranges: await Promise.all(jobs.map((job) => store.history.ranges(job.id, 10))),
     occurrences: await Promise.all(items.map((item) => store.history.occurrence(item.id))),
     lines: await Promise.all(items.map((item) => store.lines.read(item.id, 10, null))),
+    failed: await Promise.all(items.map((item) => store.failed.get(item.id))),
+    bulk: (await store.bulk.list(10, null)).items,
+    unsettled: await store.bulk.unsettled(10),
     recoverable: await store.ledger.recoverable(8.64e15 / 100, 1000),
     silent: await store.ledger.silentAttempts(Infinity, 1000),
   };
@@ -87,6 +127,11 @@ serverTest(["postgres"], "postgres: an embedded store moves whole, and goes on w
       world.store = opened.store;
       world.attempts = opened.attempts;
       assertEquals(await told(world), before);
+
+      const cancelling = before.bulk.find((one) => one.kind === "cancel");
+      const step = { actionId: cancelling?.id ?? "", now: world.now, most: 1, occurrenceIds: [] };
+      const stepped = await world.store.bulk.step(2, { ...step, defaultsOf: () => DEFAULTS });
+      assertEquals(stepped.ok && stepped.step?.action.counts.succeeded, 1);
 
       // New numbers follow the old ones, the epoch fences, and who waited is let run.
       assertEquals(await world.store.ledger.renewEpoch(2, world.now, world.now + 1), true);

@@ -14,6 +14,8 @@ import { serverTest, temporaryDatabase } from "../support/servers.ts";
 import { newJob, openStore, storeOptions } from "../support/postgres_world.ts";
 import { COMPLETED, DEFAULTS, LEASE_MS, StoreWorld } from "./store_fixture.ts";
 
+const NEWEST = MIGRATIONS.length;
+
 const DAY_MS = 86_400_000;
 
 async function ask(url: string, text: string): Promise<readonly Record<string, unknown>[]> {
@@ -44,11 +46,17 @@ serverTest(["postgres"], "postgres: a dry run says what would be done and does n
   const options = storeOptions(database.url);
   assertMatch(
     await migratePostgres(options, { dryRun: true, now: now() }),
-    /would be brought from .* 0 to 1$/,
+    new RegExp(`would be brought from .* 0 to ${NEWEST}$`),
   );
   assertEquals([...await ask(database.url, "SELECT 1 FROM pg_tables WHERE schemaname = 'public'")], []);
-  assertMatch(await migratePostgres(options, { dryRun: false, now: now() }), /: brought from .* 0 to 1$/);
-  assertMatch(await migratePostgres(options, { dryRun: false, now: now() }), /1 is the newest$/);
+  assertMatch(
+    await migratePostgres(options, { dryRun: false, now: now() }),
+    new RegExp(`: brought from .* 0 to ${NEWEST}$`),
+  );
+  assertMatch(
+    await migratePostgres(options, { dryRun: false, now: now() }),
+    new RegExp(`${NEWEST} is the newest$`),
+  );
 });
 
 serverTest(["postgres"], "postgres: what cannot be opened says why, with no password in it", async () => {
@@ -69,13 +77,13 @@ serverTest(["postgres"], "postgres: what cannot be opened says why, with no pass
   assertEquals((await fault(missing.href)).code, "refused");
   const unmigrated = await fault(database.url, { migrate: false });
   assertEquals(unmigrated.code, "schema_version");
-  assertMatch(unmigrated.message, /version 0.*needs 1.*migrate/);
+  assertMatch(unmigrated.message, new RegExp(`version 0.*needs ${NEWEST}.*migrate`));
   await ask(
     database.url,
     `CREATE TABLE schema_versions (version integer, applied_at timestamptz, readable_by integer);
      INSERT INTO schema_versions VALUES (99, 'epoch', 98)`,
   );
-  assertMatch((await fault(database.url)).message, /version 99.*up to 1/);
+  assertMatch((await fault(database.url)).message, new RegExp(`version 99.*up to ${NEWEST}`));
 });
 
 serverTest(
@@ -87,7 +95,10 @@ serverTest(
       const open = () => openPostgresStore(storeOptions(database.url, world));
       await (await open()).store.close();
       // What the next program's migration would write.
-      await ask(database.url, "INSERT INTO schema_versions VALUES (2, 'epoch', 1)");
+      await ask(
+        database.url,
+        `INSERT INTO schema_versions VALUES (${NEWEST + 1}, 'epoch', ${NEWEST})`,
+      );
       const { store, attempts } = await open();
       return { store, attempts, close: () => store.close() };
     }, async (at) => {

@@ -34,10 +34,37 @@ export function presenceContract(name: string, factory: PresenceFactory): void {
       await presence.announce(instance("a"));
       const running = [{ occurrenceId: "o", scheduledFor: 5, token: 1 }];
       await presence.announce({ ...instance("b"), running });
+      // It runs nothing, and is not idle: it holds reports back.
+      await presence.announce({ ...instance("a"), reportsHeldBack: 3 });
       assertEquals(await presence.list(), [
-        { ...instance("a"), lastSeenAt: clock.now() },
+        { ...instance("a"), reportsHeldBack: 3, lastSeenAt: clock.now() },
         { ...instance("b"), running, lastSeenAt: clock.now() },
       ]);
+    },
+  );
+
+  promise(
+    "tells what a worker takes while it runs something, and of an idle one only when it is much",
+    async ({ presence }) => {
+      const load = {
+        rssBytes: 300 * 1024,
+        memoryLimitBytes: 1024 * 1024,
+        eventLoopDelayMs: 12,
+        cpu: { used: 0.94, processors: 2, machineShare: 1 },
+        largestPayload: { jobType: "SampleJob", bytes: 700 },
+      };
+      const much = { ...load, rssBytes: 900 * 1024, cpu: null, largestPayload: null };
+      const computing = {
+        ...load,
+        cpu: { used: 1.2, processors: 2, machineShare: null },
+        largestPayload: null,
+      };
+      const running = [{ occurrenceId: "o", scheduledFor: 5, token: 1 }];
+      await presence.announce({ ...instance("busy"), running, load });
+      await presence.announce({ ...instance("idle and large"), load: much });
+      await presence.announce({ ...instance("idle, but computing"), load: computing });
+      const loads = (await presence.list()).map((one) => [one.instanceId, one.load]);
+      assertEquals(loads, [["busy", load], ["idle and large", much], ["idle, but computing", computing]]);
     },
   );
 
@@ -65,6 +92,8 @@ function instance(instanceId: string): Omit<WorkerInstance, "lastSeenAt"> {
     maxParallelJobs: 4,
     jobTypes: [],
     running: [],
+    reportsHeldBack: 0,
+    load: null,
     isStopping: false,
   };
 }

@@ -3,6 +3,7 @@ import type { JobMessage } from "../../actors/domain/message.ts";
 import { defaultRoutingPattern } from "../../actors/domain/job_type.ts";
 import type { Delivery, Queue } from "../../actors/ports/queue.ts";
 import { assert, assertEquals } from "@std/assert";
+import { message } from "../support/messages.ts";
 import { Inbox } from "./inbox.ts";
 
 export interface QueueUnderTest {
@@ -194,21 +195,6 @@ export function queueContract(name: string, factory: QueueFactory, limits: Queue
       consumers: 1,
     }]);
   });
-}
-
-function message(index: number): JobMessage {
-  return {
-    occurrenceId: `01a00000-0000-7000-8000-${String(index).padStart(12, "0")}`,
-    scheduledFor: 1_767_225_600_000 + index,
-    jobId: "01a00000-0000-7000-8000-999999999999",
-    jobType: "SampleJob",
-    pool: null,
-    token: 0,
-    attempt: 0,
-    maxAttempts: 3,
-    jobData: "{}",
-    executionTimeoutSeconds: null,
-  };
 }
 
 function messages(from: number, count: number): JobMessage[] {

@@ -2,13 +2,13 @@
 import { openEmbeddedStore } from "../../infra/embedded/store.ts";
 import { KeptLog } from "../support/quiet.ts";
 import { deleteNames, openTestRabbit, randomPrefix } from "../support/rabbit.ts";
+import { SAMPLE } from "../support/rabbit_adapter.ts";
 import { serverTest, whyMissing } from "../support/servers.ts";
 import { attemptsContract } from "./attempts_contract.ts";
 import { queueContract, type QueueFactory } from "./queue_contract.ts";
 import { reportQueueContract } from "./report_queue_contract.ts";
 import type { StoreFactory } from "./store_fixture.ts";
 
-const SAMPLE = { jobType: "SampleJob", routingPattern: "sample.*" };
 const POOLS = ["pool", "mail", "other"];
 
 const queueOf = (queueType: "quorum" | "classic"): QueueFactory => async ({ bound }) => {

@@ -1,8 +1,9 @@
 /** The contract of `ReportQueue`: nothing settles before it is safe, nothing that is safe is lost. */
-import type { LogLine, Report } from "../../actors/domain/message.ts";
+import type { LogLine, Report, SignalNotice } from "../../actors/domain/message.ts";
 import type { ProgressReport, ReportQueue } from "../../actors/ports/queue.ts";
 import { ManualClock } from "../../actors/runtime/manual_clock.ts";
 import { assertEquals } from "@std/assert";
+import { report } from "../support/messages.ts";
 import { Inbox } from "./inbox.ts";
 
 export type ReportQueueFactory = (
@@ -143,6 +144,28 @@ export function reportQueueContract(
     await stop();
   });
 
+  promise("that an abort signal was given arrives beside reports, each of them", async (reports) => {
+    const receiver = new Receiver();
+    const { stop } = await reports.receive(receiver.handlers);
+    const signal = (token: number): SignalNotice => ({
+      occurrenceId: "occurrence-1",
+      scheduledFor: 1_767_225_600_000,
+      token,
+      instanceId: "worker-1",
+      cause: token === 1 ? "cancelled" : "timedOut",
+      at: 1_767_225_601_000,
+    });
+    reports.sendSignal(signal(1));
+    reports.sendSignal(signal(2));
+    assertEquals(await receiver.signals.take(2), [signal(1), signal(2)]);
+    const sent = reports.sendReports([{ ...report(1), signalledAt: 5 }]);
+    const batch = await receiver.next();
+    assertEquals(batch.items.map((one) => one.signalledAt), [5]);
+    batch.commit();
+    await sent;
+    await stop();
+  });
+
   promise("sending nothing is done at once", async (reports) => {
     await reports.sendReports([]);
     await reports.sendLines([]);
@@ -159,6 +182,7 @@ class Receiver {
   readonly #batches = new Inbox<Batch>();
   readonly lines = new Inbox<LogLine>();
   readonly progress = new Inbox<ProgressReport>();
+  readonly signals = new Inbox<SignalNotice>();
 
   readonly handlers: Parameters<ReportQueue["receive"]>[0] = {
     reports: (items) =>
@@ -167,6 +191,7 @@ class Receiver {
       ),
     lines: (items) => Promise.resolve(this.lines.push(items)),
     progress: (items) => Promise.resolve(this.progress.push(items)),
+    signals: (items) => Promise.resolve(this.signals.push(items)),
   };
 
   async next(): Promise<Batch> {
@@ -188,21 +213,6 @@ class Receiver {
 
 function tokenOf(one: Report): number {
   return one.token;
-}
-
-function report(token: number): Report {
-  return {
-    occurrenceId: "01a00000-0000-7000-8000-000000000001",
-    scheduledFor: 0,
-    jobId: "01a00000-0000-7000-8000-000000000002",
-    token,
-    workerId: "pool",
-    instanceId: "worker-1",
-    startedAt: 1,
-    endedAt: 2,
-    durationMs: 1,
-    outcome: { kind: "completed", result: null },
-  };
 }
 
 function line(): LogLine {

@@ -1,9 +1,11 @@
 /** What the contract suites of the store stand on: a store under test, a clock that stands still, small makers. */
-import type { Job } from "../../actors/domain/job.ts";
+import { type Job, JOB_DEFAULTS } from "../../actors/domain/job.ts";
 import type { JobMessage, Outcome, Report } from "../../actors/domain/message.ts";
 import type { Decision } from "../../actors/domain/plan.ts";
 import type { Attempts } from "../../actors/ports/attempts.ts";
-import type { Store, TriggerAnswer, TriggerRequest, TypeDefaults } from "../../actors/ports/store.ts";
+import { DEFAULT_FAILURE_RULES } from "../../actors/domain/retry.ts";
+import type { TypeDefaults } from "../../actors/domain/terms.ts";
+import type { Store, TriggerAnswer, TriggerRequest } from "../../actors/ports/store.ts";
 import { ManualClock } from "../../actors/runtime/manual_clock.ts";
 import { seededRandom } from "../../actors/runtime/seeded_random.ts";
 import { assert } from "@std/assert";
@@ -25,6 +27,7 @@ export const DEFAULTS: TypeDefaults = {
   maxRetries: 2,
   baseRetryDelaySeconds: 10,
   executionTimeoutSeconds: null,
+  rules: DEFAULT_FAILURE_RULES,
 };
 
 /** A store with the steps that most promises begin with. */
@@ -60,26 +63,15 @@ export class StoreWorld {
 
   job(changes: Partial<Job> = {}): Job {
     return {
+      ...JOB_DEFAULTS,
       id: this.random.uuid(),
       version: 1,
       displayName: "Nightly report",
       description: "Adds up the day",
-      tags: [],
       jobType: "GenerateReportJob",
-      workerId: null,
       jobData: '{"day":1}',
       schedule: { kind: "triggerOnly" },
-      isActive: true,
-      pause: null,
       concurrentExecutionPolicy: "Allow",
-      misfirePolicy: "FireOnce",
-      misfireLimit: 100,
-      misfireThresholdSeconds: null,
-      executionTimeoutSeconds: null,
-      maxRetries: null,
-      baseRetryDelaySeconds: null,
-      startAt: null,
-      endAt: null,
       nextDueAt: null,
       createdAt: this.now,
       updatedAt: this.now,

@@ -18,7 +18,7 @@ const NONSENSE = [
 const QUEUES = [JOBS, REPORTS, "milvaion.lines", "milvaion.attempts"];
 
 faultTest(
-  "RabbitMQ stops, is killed, has no memory, loses its queues and exchanges, and gets nonsense: nothing is lost",
+  "RabbitMQ stops, is killed, has no memory, loses its queues, messages and exchanges, and gets nonsense: nothing is lost",
   {
     servers: { own: ["rabbitmq"] },
     cluster: { apis: 2, workers: 2 },

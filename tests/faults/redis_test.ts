@@ -3,6 +3,7 @@ import { assert } from "@std/assert";
 import { delay } from "@std/async";
 import { until } from "../support/program.ts";
 import { recovers } from "../support/recovery.ts";
+import { farDueJob } from "../support/redis_contents.ts";
 import type { RedisServer } from "../support/redis_server.ts";
 import { faultTest } from "../support/under_load.ts";
 
@@ -52,15 +53,6 @@ faultTest(
     assert(figures.epochs >= 2, "the lock was lost");
   },
 );
-
-/** A job outside the load; gives its id. */
-async function farDueJob(cluster: Parameters<typeof recovers>[0]["cluster"]): Promise<string> {
-  return await cluster.createJob({
-    displayName: "in an hour",
-    jobType: "SampleJob",
-    executeAt: new Date(Date.now() + 3_600_000).toISOString(),
-  });
-}
 
 async function isIndexed(redis: RedisServer, jobId: string): Promise<boolean> {
   const keys = await redis.cli("--scan", "--pattern", "*:due:0}");

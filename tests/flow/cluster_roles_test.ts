@@ -1,62 +1,15 @@
 /** `api` and `worker` as separate processes: who serves what, who finds which work, and how many run at once. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Cluster } from "../support/cluster.ts";
-import { ClusterProcess, type ClusterServers } from "../support/cluster_process.ts";
+import { ClusterProcess } from "../support/cluster_process.ts";
+import { configuredWorker, withServers } from "../support/configured_worker.ts";
 import { Program, taskCommand, until } from "../support/program.ts";
-import {
-  SERVERS,
-  serverTest,
-  temporaryDatabase,
-  temporaryPrefix,
-  temporaryVhost,
-} from "../support/servers.ts";
+import { SERVERS, serverTest } from "../support/servers.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { readRuns } from "../support/read_history.ts";
 
 const NEEDS = ["postgres", "redis", "rabbitmq", "rabbitmqctl"] as const;
 const RECORDER_JOBS = new URL("../support/recorder_jobs", import.meta.url).pathname;
-
-interface Place {
-  readonly servers: ClusterServers;
-  readonly redisPrefix: string;
-}
-
-async function withServers(work: (place: Place) => Promise<void>): Promise<void> {
-  await using database = await temporaryDatabase();
-  await using keys = temporaryPrefix();
-  await using vhost = await temporaryVhost();
-  await work({
-    servers: { postgres: database.url, redis: SERVERS.redis, amqp: vhost.url },
-    redisPrefix: keys.prefix,
-  });
-}
-
-/** A further worker of a cluster, with a configuration file as people write it. */
-async function workerWith(
-  place: Place,
-  config: Readonly<Record<string, unknown>>,
-  args: readonly string[] = [],
-): Promise<AsyncDisposable & { readonly process: ClusterProcess }> {
-  const file = await Deno.makeTempFile({ prefix: "milvaion-", suffix: ".json" });
-  await Deno.writeTextFile(file, JSON.stringify(config));
-  const process = new ClusterProcess({
-    role: "worker",
-    name: "configured",
-    servers: place.servers,
-    args: ["--config", file, ...args],
-    env: { MilvaionConfig__Redis__KeyPrefix: place.redisPrefix },
-    hasProxies: false,
-    hasDatabase: true,
-  });
-  await process.start();
-  return {
-    process,
-    async [Symbol.asyncDispose]() {
-      await process[Symbol.asyncDispose]();
-      await Deno.remove(file);
-    },
-  };
-}
 
 serverTest(
   NEEDS,
@@ -94,15 +47,19 @@ serverTest(
   () =>
     withServers(async (place) => {
       await using cluster = await Cluster.start({ ...place, apis: 1, workers: 0 });
-      await using email = await workerWith(
+      await using email = await configuredWorker(
         place,
-        { Worker: { WorkerId: "email-worker", MaxParallelJobs: 100 } },
-        ["--types", "SendEmailJob"],
+        {
+          config: { Worker: { WorkerId: "email-worker", MaxParallelJobs: 100 } },
+          args: ["--types", "SendEmailJob"],
+        },
       );
-      await using report = await workerWith(
+      await using report = await configuredWorker(
         place,
-        { Worker: { WorkerId: "report-worker", MaxParallelJobs: 4 } },
-        ["--types", "GenerateReportJob,SampleJob"],
+        {
+          config: { Worker: { WorkerId: "report-worker", MaxParallelJobs: 4 } },
+          args: ["--types", "GenerateReportJob,SampleJob"],
+        },
       );
       assertMatch(email.process.output, /email-worker: 100 lanes/);
       assertMatch(email.process.output, /SendEmailJob +100 lanes on up to 16 Web Workers/);
@@ -147,14 +104,17 @@ serverTest(
     withServers(async (place) => {
       const witness = await Deno.makeTempFile({ prefix: "milvaion-witness-" });
       await using cluster = await Cluster.start({ ...place, apis: 1, workers: 0 });
-      await using worker = await workerWith(place, {
-        Worker: { MaxParallelJobs: 10 },
-        JobConsumers: {
-          SendEmailJob: { MaxParallelJobs: 20 },
-          GenerateReportJob: { MaxParallelJobs: 2 },
-          RecorderJob: { MaxParallelJobs: 3 },
+      await using worker = await configuredWorker(place, {
+        config: {
+          Worker: { MaxParallelJobs: 10 },
+          JobConsumers: {
+            SendEmailJob: { MaxParallelJobs: 20 },
+            GenerateReportJob: { MaxParallelJobs: 2 },
+            RecorderJob: { MaxParallelJobs: 3 },
+          },
         },
-      }, ["--jobs", RECORDER_JOBS]);
+        args: ["--jobs", RECORDER_JOBS],
+      });
       assertMatch(
         worker.process.output,
         /JobConsumers\.SendEmailJob\.MaxParallelJobs is 20, more than .* 10 counts/,

@@ -167,13 +167,13 @@ export function faultsSuite(
 
   promise("an index that was lost is built anew from the store", () =>
     withFaults(async (node, clock) => {
-      const far = await node.createJob({ executeAt: new Date(START + 3_600_000).toISOString() });
+      const far = await node.createJob({ executeAt: new Date(START + 600_000).toISOString() });
       await node.createJob(EACH_SECOND);
       await clock.advance(2000);
       await node.adapters.dueIndex.clear();
       await clock.advance(10_000);
       assertEquals(await node.adapters.dueIndex.size(), 2);
-      await clock.advance(3_600_000 - 12_000 - 10);
+      await clock.advance(600_000 - 12_000 - 10);
       assertEquals(await node.occurrences(far.id), []);
       await clock.advance(20);
       assertEquals((await node.occurrences(far.id)).length, 1, "it fired on time, not at the next poll");

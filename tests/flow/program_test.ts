@@ -34,27 +34,37 @@ Deno.test("README's transcript: a schedule, a job file of one's own, kill -9 and
   }
 });
 
-Deno.test("on SIGTERM a running job gets its signal, is handed back uncounted, and the program exits 0", async () => {
+Deno.test("on SIGTERM what ends within the grace is Completed, what does not gets its signal and is handed back uncounted, and the program exits 0", async () => {
   const dataDir = await Deno.makeTempDir({ prefix: "milvaion-test-" });
   try {
     let id: string;
+    let quick: string;
     {
-      await using program = await Program.start({ dataDir });
-      const job = await program.post("/api/v1/jobs", {
-        displayName: "Long",
-        jobType: "LongRunningJob",
-        triggerOnly: true,
-        jobData: { seconds: 600 },
-      });
-      id = (await program.post(`/api/v1/jobs/${job.body.id}/trigger`, {})).body.occurrenceId;
-      await program.until(
-        async () => (await program.get(`/api/v1/occurrences/${id}`)).body.status === "Running",
-        "it runs",
-      );
+      const env = { Worker__ShutdownGraceSeconds: "6", Worker__KillGraceSeconds: "1" };
+      await using program = await Program.start({ dataDir, env });
+      const running = async (seconds: number): Promise<string> => {
+        const job = await program.post("/api/v1/jobs", {
+          displayName: "Long",
+          jobType: "LongRunningJob",
+          triggerOnly: true,
+          jobData: { seconds },
+        });
+        const { occurrenceId } = (await program.post(`/api/v1/jobs/${job.body.id}/trigger`, {})).body;
+        await program.until(
+          async () => (await program.get(`/api/v1/occurrences/${occurrenceId}`)).body.status === "Running",
+          "it runs",
+        );
+        return occurrenceId;
+      };
+      id = await running(600);
+      quick = await running(2);
       const status = await program.stop("SIGTERM");
       assertEquals(status.code, 0, program.output);
+      assertMatch(program.output, /Runs may end within 5 s; told a second time, the program stops at once/);
     }
     await using program = await Program.start({ dataDir });
+    const ended = (await program.get(`/api/v1/occurrences/${quick}`)).body;
+    assertEquals([ended.status, ended.attempt, ended.token], ["Completed", 1, 1]);
     const occurrence = await program.until(async () => {
       const { body } = await program.get(`/api/v1/occurrences/${id}`);
       return body.status === "Running" && body;
@@ -99,4 +109,38 @@ Deno.test("any other address than loopback needs a token, and with one asks for 
   assertEquals((await program.request("GET", "/api/v1/jobs", undefined, headers)).status, 200);
   await program.stop();
   assert(!program.output.includes(token), "the token is never printed");
+});
+
+Deno.test("`deno task capacity` plans with the network and the environment alone", async () => {
+  const root = new URL("../../", import.meta.url);
+  const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
+  const [, ...task]: string[] = tasks.capacity.command.split(" ");
+  assertEquals(task.filter((word) => word.startsWith("--allow")), ["--allow-net", "--allow-env"]);
+  const dataDir = await Deno.makeTempDir({ prefix: "milvaion-test-" });
+  try {
+    await using program = await Program.start({ dataDir });
+    const example = [
+      "--type",
+      "SendEmailJob",
+      "--workers",
+      "3",
+      "--max-parallel-jobs",
+      "10",
+      "--average-seconds",
+      "2",
+    ];
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [...task, ...example, "--url", program.url],
+      cwd: root,
+    }).output();
+    const decoder = new TextDecoder();
+    assertEquals(code, 0, decoder.decode(stderr));
+    assertStringIncludes(
+      decoder.decode(stdout),
+      "3 workers × 10 lanes ÷ 2 s = 15 a second, 900 a minute.",
+    );
+    assertEquals((await program.stop()).code, 0);
+  } finally {
+    await Deno.remove(dataDir, { recursive: true });
+  }
 });

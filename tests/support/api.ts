@@ -3,10 +3,16 @@
  * the schema that the documentation gives for it.
  */
 import { assertEquals } from "@std/assert";
+import { DEFAULT_FAILURE_RULES } from "../../actors/domain/retry.ts";
 import { createJobTypes } from "../../actors/job_types.ts";
 import type { JobTypeOffer } from "../../actors/domain/job_type.ts";
 import type { Outcome } from "../../actors/domain/message.ts";
+import type { WatchdogFigures } from "../../actors/watchdog.ts";
 import { ManualClock } from "../../actors/runtime/manual_clock.ts";
+import type { Evidence } from "../../actors/domain/bottleneck_evidence.ts";
+import type { EvidenceSource } from "../../actors/ports/evidence.ts";
+import type { Reads } from "../../actors/ports/reads.ts";
+import type { Store } from "../../actors/ports/store.ts";
 import { seededRandom } from "../../actors/runtime/seeded_random.ts";
 import { type Adapters, openAdapters } from "../../infra/adapters.ts";
 import { createMetrics } from "../../infra/metrics.ts";
@@ -20,6 +26,25 @@ export const START = Date.UTC(2026, 10, 24, 10, 0, 0);
 export interface ApiOptions {
   readonly offers?: readonly JobTypeOffer[];
   readonly settings?: Partial<ApiSettings>;
+  readonly watchdog?: WatchdogFigures;
+  /** Reads of a store that has copies. */
+  readonly reads?: (store: Store) => Reads;
+  readonly evidence?: EvidenceSource;
+}
+
+/** Of an instance that has not looked yet. */
+export function noEvidence(at: number): Evidence {
+  return {
+    at,
+    windowSeconds: 0,
+    looks: 0,
+    api: null,
+    store: null,
+    queues: [],
+    workers: [],
+    redis: null,
+    postgres: null,
+  };
 }
 
 export interface Answered {
@@ -47,17 +72,30 @@ export class TestApi {
     const random = seededRandom(1, clock);
     const log = new KeptLog();
     const adapters = await openAdapters({ dataDir: folder, heartbeatMs: 5000, clock, random, log });
+    const { store } = adapters;
     const { meter, page } = createMetrics();
-    const fallback = { maxRetries: 3, baseRetryDelaySeconds: 5, executionTimeoutSeconds: null };
+    const fallback = {
+      maxRetries: 3,
+      baseRetryDelaySeconds: 5,
+      executionTimeoutSeconds: null,
+      rules: DEFAULT_FAILURE_RULES,
+    };
     const jobTypes = createJobTypes({ presence: adapters.presence, clock, fallback });
     const api = createApp({
       ...adapters,
+      store: options.reads === undefined ? store : {
+        ...store,
+        reads: options.reads(store),
+        check: (deadlineMs) => store.check(deadlineMs),
+        close: () => store.close(),
+      },
       clock,
       random,
       log,
       meter,
       jobTypes,
       metrics: page,
+      evidence: options.evidence ?? { read: () => Promise.resolve(noEvidence(clock.now())) },
       settings: {
         instanceId: "api-1",
         version: "0.0.0",
@@ -67,11 +105,14 @@ export class TestApi {
         token: null,
         loopback: true,
         misfireThresholdMs: 60_000,
+        leaseMs: 15_000,
+        maxJobDataBytes: 256 * 1024,
         storeDescription: adapters.description,
         ...options.settings,
       },
       servers: () => [],
       leadership: () => ({ isLeader: true, epoch: 1 }),
+      watchdog: () => options.watchdog ?? null,
       upgradeWebSocket: Deno.upgradeWebSocket,
       actors: { snapshot: () => [], deadLetters: 0 },
     });
@@ -92,6 +133,8 @@ export class TestApi {
       maxParallelJobs: 16,
       jobTypes: offers.map((one) => ({ ...one, lanesBusy: 1, lanesFree: one.maxParallelJobs - 1 })),
       running: [],
+      reportsHeldBack: 0,
+      load: null,
       isStopping: false,
     });
     this.adapters.events.publish([{ type: "workersChanged", at: this.clock.now() }]);
@@ -153,6 +196,7 @@ export class TestApi {
   async run(
     occurrenceId: string,
     outcome: Outcome = { kind: "completed", result: '{"sent":1}' },
+    { durationMs = 12 }: { readonly durationMs?: number } = {},
   ): Promise<void> {
     const token = await this.claim(occurrenceId);
     const { occurrence } = await this.adapters.store.history.occurrence(occurrenceId) ?? {};
@@ -165,8 +209,8 @@ export class TestApi {
         workerId: "local",
         instanceId: "worker-1",
         startedAt: this.clock.now(),
-        endedAt: this.clock.now() + 12,
-        durationMs: 12,
+        endedAt: this.clock.now() + durationMs,
+        durationMs,
         outcome,
       }],
       this.clock.now(),
@@ -184,7 +228,7 @@ export class TestApi {
     if (headers.get("content-type") !== "application/json" || method === "HEAD") return;
     const { pathname } = new URL(path, "http://localhost");
     const found = this.api.endpoints.find((one) =>
-      one.method === method && new RegExp(`^${one.path.replace("{id}", "[^/]+")}$`).test(pathname)
+      one.method === method && new RegExp(`^${one.path.replace(/\{\w+\}/, "[^/]+")}$`).test(pathname)
     );
     const schema = found?.answers[status]?.schema;
     if (schema === undefined) return;

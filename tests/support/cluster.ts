@@ -45,6 +45,8 @@ export class Cluster implements AsyncDisposable {
     readonly apis: readonly ClusterProcess[],
     readonly workers: readonly ClusterProcess[],
     readonly databaseUrl: string,
+    /** A further worker like the others, not started, which is the caller's to end. */
+    readonly addWorker: (name: string) => ClusterProcess,
   ) {}
 
   /**
@@ -54,23 +56,13 @@ export class Cluster implements AsyncDisposable {
   static async start(options: ClusterOptions): Promise<Cluster> {
     const { servers } = options;
     const make = (role: Role, count: number) =>
-      Array.from({ length: count }, (_, index) =>
-        new ClusterProcess({
-          role,
-          name: `${role}-${index + 1}`,
-          servers,
-          args: role === "worker" ? ["--jobs", JOBS, ...options.workerArgs ?? []] : [],
-          env: {
-            ...QUICK,
-            ...(options.redisPrefix === undefined
-              ? {}
-              : { MilvaionConfig__Redis__KeyPrefix: options.redisPrefix }),
-            ...options.env,
-          },
-          hasProxies: options.hasProxies ?? false,
-          hasDatabase: role === "api" || (options.workersHaveDatabase ?? true),
-        }));
-    const cluster = new Cluster(make("api", options.apis), make("worker", options.workers), servers.postgres);
+      Array.from({ length: count }, (_, index) => processOf(options, role, `${role}-${index + 1}`));
+    const cluster = new Cluster(
+      make("api", options.apis),
+      make("worker", options.workers),
+      servers.postgres,
+      (name) => processOf(options, "worker", name),
+    );
     try {
       await installWitness(servers.postgres);
       await Promise.all(cluster.apis.map((api) => api.start()));
@@ -185,4 +177,21 @@ export class Cluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.workers, ...this.apis].map((one) => one[Symbol.asyncDispose]()));
   }
+}
+
+function processOf(options: ClusterOptions, role: Role, name: string): ClusterProcess {
+  const { servers, redisPrefix, workerArgs = [], env, hasProxies, workersHaveDatabase } = options;
+  return new ClusterProcess({
+    role,
+    name,
+    servers,
+    args: role === "worker" ? ["--jobs", JOBS, ...workerArgs] : [],
+    env: {
+      ...QUICK,
+      ...(redisPrefix === undefined ? {} : { MilvaionConfig__Redis__KeyPrefix: redisPrefix }),
+      ...env,
+    },
+    hasProxies: hasProxies ?? false,
+    hasDatabase: role === "api" || (workersHaveDatabase ?? true),
+  });
 }

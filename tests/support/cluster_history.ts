@@ -39,11 +39,11 @@ export interface Raise extends Seen {
 
 /** A call of a client. `info`: nobody knows whether it was done, and it never counts as failed. */
 export interface ClientCall {
-  readonly kind: "trigger" | "cancel";
-  /** Of a trigger: its `Idempotency-Key`, also its reason, by which the row is known. */
+  readonly kind: "trigger" | "replay" | "cancel";
+  /** Of a trigger or replay: its `Idempotency-Key`, also its reason, by which the row is known. */
   readonly key: string;
   readonly jobId: string;
-  /** Of a cancel: which occurrence; of a trigger: what the answer said, or null. */
+  /** Of a cancel: which occurrence; of the others: what the answer said, or null. */
   readonly occurrenceId: string | null;
   readonly invokedAt: number;
   readonly endedAt: number;
@@ -63,8 +63,9 @@ export interface Fault {
 
 export interface ClusterHistory extends LedgerHistory {
   readonly occurrences: readonly (LedgerHistory["occurrences"][number] & {
-    /** The reason that its trigger gave, or null. */
+    /** The reason that its trigger or replay gave, or null. */
     readonly createdReason: string | null;
+    readonly catchesUp: boolean;
   })[];
   readonly edges: readonly Edge[];
   readonly leaderWrites: readonly LeaderWrite[];

@@ -154,8 +154,12 @@ function checkGrants({ edges, runs, jobs }: ClusterHistory, clockMs: number): Fo
   return found;
 }
 
-/** I6, by the store's word: Skip has one at most that is not over, Queue one at most that is granted. */
-function checkHolding({ edges, jobs }: ClusterHistory): Found[] {
+/**
+ * I6, by the store's word: Skip has one at most that is not over, Queue one at most that is granted. Runs that catch up
+ * wait for their turn under Skip as well.
+ */
+function checkHolding({ edges, jobs, occurrences }: ClusterHistory): Found[] {
+  const catchingUp = new Set(occurrences.flatMap(({ id, catchesUp }) => catchesUp ? [id] : []));
   const policies = new Map(jobs.map(({ id, policy }) => [id, policy]));
   const holders = new Map<string, Set<string>>();
   return edges.flatMap((edge): Found[] => {
@@ -163,7 +167,8 @@ function checkHolding({ edges, jobs }: ClusterHistory): Found[] {
     if (policy !== "Skip" && policy !== "Queue") return [];
     const holding = holders.get(edge.jobId) ?? new Set();
     holders.set(edge.jobId, holding);
-    const holds = HELD.includes(edge.to ?? "") || (policy === "Skip" && edge.to === "Queued");
+    const mayWait = policy === "Queue" || catchingUp.has(edge.occurrenceId);
+    const holds = HELD.includes(edge.to ?? "") || (!mayWait && edge.to === "Queued");
     if (!holds) {
       holding.delete(edge.occurrenceId);
       return [];
@@ -203,20 +208,23 @@ function checkEpochs({ raises, leaderWrites }: ClusterHistory): Found[] {
   return found;
 }
 
-/** I12, I26: an acknowledged trigger exists once, an unknown one at most once, a refused one not at all. */
+/** I12, I26: an acknowledged trigger or replay exists once, an unknown one at most once, a refused one not at all. */
 function checkClients({ calls, occurrences, runs }: ClusterHistory, clockMs: number): Found[] {
   const found: Found[] = [];
   const byReason = Map.groupBy(occurrences, ({ createdReason }) => createdReason ?? "");
-  const triggers = Map.groupBy(calls.filter(({ kind }) => kind === "trigger"), ({ key }) => key);
-  for (const [key, asked] of triggers) {
-    const rows = byReason.get(key) ?? [];
+  const triggers = Map.groupBy(
+    calls.filter(({ kind }) => kind !== "cancel"),
+    ({ key, kind }) => `${kind} ${key}`,
+  );
+  for (const [what, asked] of triggers) {
+    const rows = byReason.get(asked[0]?.key ?? "") ?? [];
     const told = asked.filter(({ outcome }) => outcome === "ok");
     const isUnknown = asked.some(({ outcome }) => outcome === "info");
-    const count = `${rows.length} occurrences of trigger ${key}`;
+    const count = `${rows.length} occurrences of ${what}`;
     if (told.length > 0 && rows.length !== 1) {
       found.push({ invariant: "client", what: `${count}, which was acknowledged` });
     } else if (told.some(({ occurrenceId }) => occurrenceId !== rows[0]?.id)) {
-      found.push({ invariant: "client", what: `trigger ${key} was told another id than ${rows[0]?.id}` });
+      found.push({ invariant: "client", what: `${what} was told another id than ${rows[0]?.id}` });
     } else if (told.length === 0 && rows.length > (isUnknown ? 1 : 0)) {
       found.push({ invariant: "client", what: `${count}, which was ${isUnknown ? "unknown" : "refused"}` });
     }
@@ -275,7 +283,7 @@ function endsOfAttempts(edges: readonly Edge[]): ReadonlyMap<string, Edge> {
 
 function acknowledged(calls: readonly ClientCall[]): readonly string[] {
   return calls.flatMap(({ kind, outcome, occurrenceId }) =>
-    kind === "trigger" && outcome === "ok" && occurrenceId !== null ? [occurrenceId] : []
+    kind !== "cancel" && outcome === "ok" && occurrenceId !== null ? [occurrenceId] : []
   );
 }
 

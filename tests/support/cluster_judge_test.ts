@@ -37,7 +37,7 @@ function call(change: Partial<ClientCall>): ClientCall {
   };
 }
 
-const row = { jobId: "allow", scheduled: true, status: "Completed", createdReason: null };
+const row = { jobId: "allow", scheduled: true, status: "Completed", createdReason: null, catchesUp: false };
 const seen = { at: 900, session: "api-1", transaction: "1" };
 const firstAttempt = { occurrenceId: "q1", jobId: "queue", token: 1, start: 1100, pid: 7, deadAt: null };
 const runOfT = {
@@ -201,6 +201,9 @@ const PLANTED: readonly (readonly [string, string[], Partial<ClusterHistory>])[]
       status: "Skipped",
       createdReason: "k1",
     }],
+  }],
+  ["an acknowledged replay that is gone", ["client", "lost"], {
+    calls: [call({}), call({ kind: "replay", key: "k8", occurrenceId: "gone" })],
   }],
   ["an unknown trigger that was done twice", ["client"], {
     occurrences: [

@@ -24,6 +24,8 @@ export interface ProcessOptions {
   readonly hasProxies: boolean;
   /** A worker that has no database claims through the queue. */
   readonly hasDatabase: boolean;
+  /** Where its outbox lies; one of its own, which outlives its kills and starts, when it is left out. */
+  readonly dataDir?: string;
 }
 
 const USUAL_PORTS = { postgres: 5432, redis: 6379, amqp: 5672 } as const;
@@ -49,6 +51,7 @@ export class ClusterProcess implements AsyncDisposable {
   #before = "";
   #incarnation = 0;
   #frozen: readonly number[] = [];
+  #ownFolder: string | null = null;
   readonly #port = freePort();
 
   constructor(private readonly options: ProcessOptions) {
@@ -61,6 +64,11 @@ export class ClusterProcess implements AsyncDisposable {
   /** True from its start to its end or its kill, frozen or not. */
   get isRunning(): boolean {
     return this.#program !== null;
+  }
+
+  /** Its process's number; null when it does not run. */
+  get pid(): number | null {
+    return this.#program?.child.pid ?? null;
   }
 
   get isFrozen(): boolean {
@@ -101,10 +109,16 @@ export class ClusterProcess implements AsyncDisposable {
     this.#program = await Program.launch({
       command: [executable, ...args],
       port: this.#port,
-      dataDir: Deno.env.get("TMPDIR") ?? "/tmp", // a cluster keeps nothing in it
+      dataDir: this.dataDir,
       env: { ...this.#serverEnv(), HEALTH_PORT: String(this.#port), ...this.options.env },
     });
     return this.#program;
+  }
+
+  /** Where a worker keeps the reports that it cannot send. */
+  get dataDir(): string {
+    return this.options.dataDir ??
+      (this.#ownFolder ??= Deno.makeTempDirSync({ prefix: `milvaion-${this.name}-` }));
   }
 
   /** SIGKILL to the process itself; waits until those that it started have gone too. */
@@ -155,6 +169,7 @@ export class ClusterProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+    if (this.#ownFolder !== null) await Deno.remove(this.#ownFolder, { recursive: true });
     await Promise.all(Object.values(this.proxies ?? {}).map((proxy) => proxy[Symbol.asyncDispose]()));
   }
 

@@ -51,7 +51,7 @@ export async function embeddedGround(): Promise<Ground> {
         adapters,
         // An empty write to each file comes back when those before it are on the disk.
         settle: async () => {
-          await Promise.all([jobs.setPause("", null), lines.append([])]).catch(() => {}); // a closed store
+          await Promise.all([jobs.resume("", 0), lines.append([])]).catch(() => {}); // a closed store
         },
         close: () => adapters.store.close(),
       };
@@ -60,7 +60,8 @@ export async function embeddedGround(): Promise<Ground> {
   };
 }
 
-export async function clusterGround(): Promise<Ground> {
+/** `brokerThrough` gives the address under which the broker is reached, e.g. through a proxy. */
+export async function clusterGround(brokerThrough: (url: string) => string = (url) => url): Promise<Ground> {
   const database = await temporaryDatabase();
   const redis = temporaryPrefix();
   const vhost = await temporaryVhost();
@@ -84,7 +85,7 @@ export async function clusterGround(): Promise<Ground> {
         ...world,
       });
       const broker = await openRabbit({
-        url: vhost.url,
+        url: brokerThrough(vhost.url),
         role: "both",
         storeId,
         patternOf: (jobType) => `${jobType.toLowerCase()}.*`,

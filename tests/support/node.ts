@@ -2,17 +2,21 @@
  * One node of the program on a manual clock: the real actors on real adapters, with jobs that are functions of the
  * test. Stop it (or crash it) and start another on the same ground.
  */
+import { deadline } from "@std/async";
 import { createJobTypes, type JobTypes } from "../../actors/job_types.ts";
-import type { Job } from "../../actors/domain/job.ts";
+import { type Job, JOB_DEFAULTS } from "../../actors/domain/job.ts";
+import { DEFAULT_FAILURE_RULES } from "../../actors/domain/retry.ts";
 import type { JobTypeOffer } from "../../actors/domain/job_type.ts";
 import { firstDue } from "../../actors/domain/plan.ts";
 import { parseSchedule } from "../../actors/domain/schedule.ts";
+import type { CatchUpOptions } from "../../actors/due_pass.ts";
 import { publishCommitted } from "../../actors/publish.ts";
 import { ManualClock } from "../../actors/runtime/manual_clock.ts";
 import { seededRandom } from "../../actors/runtime/seeded_random.ts";
 import { seededScheduler } from "../../actors/runtime/seeded_scheduler.ts";
 import { type ActorSystem, createSystem } from "../../actors/runtime/system.ts";
 import { supervisorActor } from "../../actors/supervisor.ts";
+import type { WatchdogFigures } from "../../actors/watchdog.ts";
 import type { Adapters } from "../../infra/adapters.ts";
 import { realScheduler } from "../../infra/scheduler.ts";
 import { type Behaviour, completed, InProcessPool, offer } from "./in_process_pool.ts";
@@ -28,14 +32,30 @@ export interface NodeOptions {
   readonly behaviour?: Behaviour;
   readonly leaseMs?: number;
   readonly maxParallelJobs?: number;
+  readonly catchUp?: CatchUpOptions;
+  /** One of the test's, to look at while the node starts. */
+  readonly log?: KeptLog;
+  /** How long runs may go on when it stops. Default 0: they get their signal at once. */
+  readonly drainMs?: number;
   /** Stand between the actors and their ports: methods of the store, of attempts, queue and due index. */
   readonly faults?: Faults;
+  /** Puts something of the test between the actors and their ports. */
+  readonly replace?: (adapters: Adapters) => Adapters;
 }
 
-export const DEFAULTS = { maxRetries: 3, baseRetryDelaySeconds: 5, executionTimeoutSeconds: null };
+export const DEFAULTS = {
+  maxRetries: 3,
+  baseRetryDelaySeconds: 5,
+  executionTimeoutSeconds: null,
+  rules: DEFAULT_FAILURE_RULES,
+};
+
+/** Of real time: a clock that stands still would keep a test waiting for ever. */
+const STOPS_WITHIN_MS = 30_000;
 
 export class Node {
   epoch: number | null = null;
+  watched: WatchdogFigures | null = null;
 
   private constructor(
     readonly instanceId: string,
@@ -57,7 +77,7 @@ export class Node {
     const { clock } = options;
     const seed = options.seed ?? 1;
     const random = seededRandom(seed, clock);
-    const log = new KeptLog();
+    const log = options.log ?? new KeptLog();
     const meter = new KeptMeter();
     const instanceId = `node-${random.uuid()}`;
     const standing = await options.ground.open({ clock, random, log, instanceId });
@@ -72,7 +92,13 @@ export class Node {
     const jobTypes = createJobTypes({ presence: adapters.presence, clock, fallback: DEFAULTS });
     const node = new Node(instanceId, clock, random, standing, pool, system, jobTypes, log, meter);
     clock.settleWith(() => settle(node));
-    const ports = { ...withFaults(adapters, options.faults), clock, random, log, meter };
+    const ports = {
+      ...withFaults(options.replace?.(adapters) ?? adapters, options.faults),
+      clock,
+      random,
+      log,
+      meter,
+    };
     system.spawn(
       "supervisor",
       supervisorActor(ports, {
@@ -83,10 +109,20 @@ export class Node {
           jobTypes,
           lockTtlMs: 15_000,
           misfireThresholdMs: 60_000,
+          catchUp: options.catchUp ?? { spacingMs: 1000, perSecond: 50 },
           batchSize: 1000,
           pollMs: 5000,
+          retention: {
+            rules: { completedDays: 30, failedDays: 90, keepLast: 10, lineDays: 30, unresolvedDays: 40 },
+            intervalMs: 3_600_000,
+          },
           soleProcess: adapters.soleProcess,
           onLeading: (epoch) => node.epoch = epoch,
+          watchdog: {
+            intervalMs: 60_000,
+            toleranceMs: 30_000,
+            onLooked: (figures) => node.watched = figures,
+          },
         },
         worker: {
           pool,
@@ -95,6 +131,7 @@ export class Node {
           version: "0",
           maxParallelJobs: options.maxParallelJobs ?? 16,
           heartbeatIntervalMs: 5000,
+          drainMs: options.drainMs ?? 0,
         },
       }),
     );
@@ -113,26 +150,13 @@ export class Node {
     );
     if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
     const job: Job = {
+      ...JOB_DEFAULTS,
       id,
       version: 1,
       displayName: "Test",
-      description: "",
-      tags: [],
       jobType: "SampleJob",
-      workerId: null,
       jobData: "{}",
       schedule: parsed.schedule,
-      isActive: true,
-      pause: null,
-      concurrentExecutionPolicy: "Skip",
-      misfirePolicy: "FireOnce",
-      misfireLimit: 100,
-      misfireThresholdSeconds: null,
-      executionTimeoutSeconds: null,
-      maxRetries: null,
-      baseRetryDelaySeconds: null,
-      startAt: null,
-      endAt: null,
       nextDueAt: null,
       createdAt: now,
       updatedAt: now,
@@ -173,11 +197,14 @@ export class Node {
     return [...page.items].sort((a, b) => a.scheduledFor - b.scheduledFor);
   }
 
-  /** Ends in order. */
+  /** Ends in order. What waits for time to pass (a claim under way) must have been answered, or the test moves the clock. */
   async stop(graceMs = 10_000): Promise<void> {
     const stopped = this.system.stop(graceMs);
     await settle(this);
-    await stopped;
+    await deadline(stopped, STOPS_WITHIN_MS).catch(() => {
+      const left = this.system.snapshot().filter(({ state }) => state === "stopping");
+      throw new Error(`Never stopped: ${left.map(({ path, working }) => `${path} (${working})`).join(", ")}`);
+    });
     await this.standing.close();
   }
 
@@ -214,6 +241,7 @@ function withFaults(adapters: Adapters, faults: Faults | undefined): Adapters {
       ledger: faults.wrap(store.ledger),
       outcomes: faults.wrap(store.outcomes),
       lines: faults.wrap(store.lines),
+      bulk: faults.wrap(store.bulk),
     },
     attempts: faults.wrap(adapters.attempts),
     queue: faults.wrap(adapters.queue),

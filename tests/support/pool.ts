@@ -49,6 +49,8 @@ export interface KeptAttempt {
   readonly job: RunningJob;
   readonly lines: Line[];
   readonly progress: { readonly done: number; readonly total: number }[];
+  /** Why its abort signal was given, each time it was. */
+  readonly signals: string[];
   /** When user code began, epoch milliseconds. Never settles when it never did. */
   readonly started: Promise<number>;
   readonly ended: Promise<Outcome>;
@@ -63,6 +65,7 @@ export function attempt(
   jobType: string,
   jobData: unknown,
   request: Partial<AttemptRequest> = {},
+  after: KeptAttempt | null = null,
 ): KeptAttempt {
   const started = Promise.withResolvers<number>();
   const ended = Promise.withResolvers<Outcome>();
@@ -70,6 +73,7 @@ export function attempt(
   const kept = {
     lines: [] as Line[],
     progress: [] as { done: number; total: number }[],
+    signals: [] as string[],
     started: started.promise,
     ended: ended.promise,
     durationMs: 0,
@@ -92,6 +96,7 @@ export function attempt(
     },
     line: (line) => kept.lines.push(line),
     progress: (done, total) => kept.progress.push({ done, total }),
+    signalled: (cause) => kept.signals.push(cause),
     ended(outcome, durationMs) {
       heard.push("ended");
       kept.durationMs = durationMs;
@@ -100,7 +105,7 @@ export function attempt(
       }
       ended.resolve(outcome);
     },
-  });
+  }, after?.job ?? null);
   return Object.assign(kept, { job });
 }
 
@@ -110,6 +115,7 @@ export function misbehave(
   how: string,
   more: { readonly ms?: number; readonly path?: string } = {},
   request: Partial<AttemptRequest> = {},
+  after: KeptAttempt | null = null,
 ): KeptAttempt {
-  return attempt(pool, "MisbehaveJob", { how, ...more }, request);
+  return attempt(pool, "MisbehaveJob", { how, ...more }, request, after);
 }

@@ -41,15 +41,36 @@ export class PostgresServer implements AsyncDisposable {
   ) {}
 
   /** Starts a server and waits until it answers. */
-  static async start(options: PostgresOptions = {}): Promise<PostgresServer> {
+  static start(options: PostgresOptions = {}): Promise<PostgresServer> {
+    return PostgresServer.#startOn(options, async (folder, programs) => {
+      await shell('cp -a "$1" "$2/data"', await template(programs), folder);
+    });
+  }
+
+  /** Starts a read replica of a running server, by streaming, and waits until it answers. */
+  static replicaOf(primary: PostgresServer, options: PostgresOptions = {}): Promise<PostgresServer> {
+    return PostgresServer.#startOn(options, async (folder, programs) => {
+      await asOwner(
+        'exec "$1/pg_basebackup" -h 127.0.0.1 -p "$3" -U postgres -D "$2/data" -X stream -c fast -R --no-sync',
+        programs,
+        folder,
+        String(primary.port),
+      );
+    });
+  }
+
+  static async #startOn(
+    options: PostgresOptions,
+    fill: (folder: string, programs: string) => Promise<void>,
+  ): Promise<PostgresServer> {
     const programs = await postgresPrograms();
     if (programs === null) throw new Error("Cannot start PostgreSQL: initdb is not installed");
     // Not under a longer path: a socket's name must fit in 107 bytes.
     const folder = await Deno.makeTempDir({ dir: "/tmp", prefix: "milvaion-postgres-" });
     const server = new PostgresServer(freePort(), folder, programs, { ...SETTINGS, ...options.settings });
     try {
-      await shell('cp -a "$1" "$2/data"', await template(programs), folder);
       if (owner !== null) await Deno.chown(folder, owner.uid, owner.gid);
+      await fill(folder, programs);
       await server.start();
       return server;
     } catch (error) {
@@ -188,18 +209,23 @@ async function makeTemplate(programs: string): Promise<string> {
   const folder = await Deno.makeTempDir({ dir: "/tmp", prefix: "milvaion-postgres-template-" });
   globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
   if (owner !== null) await Deno.chown(folder, owner.uid, owner.gid);
+  await asOwner(
+    'exec "$1/initdb" -D "$2/data" --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C',
+    programs,
+    folder,
+  );
+  return `${folder}/data`;
+}
+
+/** Runs a line of shell as the user that servers run as; `$1` is where the programs are, `$2` the folder. */
+async function asOwner(script: string, programs: string, folder: string, ...args: string[]): Promise<void> {
   const { success, stderr } = await new Deno.Command("sh", {
-    args: [
-      "-c",
-      'cd "$2"; exec "$1/initdb" -D "$2/data" --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C',
-      "sh",
-      programs,
-      folder,
-    ],
+    args: ["-c", `cd "$2"; ${script}`, "sh", programs, folder, ...args],
     ...owner ?? {},
     stdin: "null",
     stdout: "null",
   }).output();
-  if (!success) throw new Error(`Cannot run initdb: ${new TextDecoder().decode(stderr).trim()}`);
-  return `${folder}/data`;
+  if (!success) {
+    throw new Error(`Cannot fill a folder of PostgreSQL: ${new TextDecoder().decode(stderr).trim()}`);
+  }
 }

@@ -4,7 +4,7 @@
  * an empty database before the program makes it; the program knows nothing of it.
  */
 import postgres from "postgres";
-import { OCCURRENCE_STATUSES } from "../../actors/domain/occurrence.ts";
+import { OCCURRENCE_STATUSES, ORIGINS } from "../../actors/domain/occurrence.ts";
 import type { ClusterHistory, Edge } from "./cluster_history.ts";
 
 /** Written by whoever the program connects as, so it may do no more than add. */
@@ -102,7 +102,7 @@ export async function readWitness(url: string): Promise<WitnessedHistory> {
         SELECT seq, id, next_due_at, definition::jsonb -> 'createdAt' AS created_at FROM jobs`;
         const jobIds = new Map(jobs.map((job) => [String(job["seq"]), String(job["id"])]));
         const occurrences = await held`
-        SELECT id, job, twin, scheduled_for, status, token, created_reason FROM occurrences`;
+        SELECT id, job, twin, scheduled_for, status, token, created_reason, origin FROM occurrences`;
         const ranges = await held`SELECT job, from_at, to_at, count FROM verdict_ranges`;
         const [late] = await held`SELECT count(*) FROM late_reports`;
         const edges = seen.flatMap((row, order) =>
@@ -117,6 +117,7 @@ export async function readWitness(url: string): Promise<WitnessedHistory> {
             status: statusName(row["status"]),
             token: Number(row["token"]),
             createdReason: givenReason(row["created_reason"]),
+            catchesUp: ORIGINS[Number(row["origin"])] === "catch-up",
           })),
           ranges: ranges.map((row) => ({
             jobId: jobIds.get(String(row["job"])) ?? `job ${row["job"]}`,

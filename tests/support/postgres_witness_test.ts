@@ -73,6 +73,7 @@ serverTest(
         status: "Completed",
         token: 1,
         createdReason: "a: b",
+        catchesUp: false,
       }]);
       assertEquals(history.createdAt.get(JOB), due.getTime() - 1);
       assertEquals(history.nextDueAt.get(JOB), due.getTime() + 1000);

@@ -1,5 +1,5 @@
 /** What tests of the PostgreSQL store begin with: a database of their own and stores on it. */
-import type { Job } from "../../actors/domain/job.ts";
+import { type Job, JOB_DEFAULTS } from "../../actors/domain/job.ts";
 import { systemClock, systemRandom } from "../../infra/clock.ts";
 import {
   openPostgresStore,
@@ -35,26 +35,14 @@ export async function openStore(
 export function newJob(changes: Partial<Job> = {}): Job {
   const now = systemClock.now();
   return {
+    ...JOB_DEFAULTS,
     id: systemRandom.uuid(),
     version: 1,
     displayName: "A job",
-    description: "",
-    tags: [],
     jobType: "SampleJob",
-    workerId: null,
     jobData: "{}",
     schedule: { kind: "triggerOnly" },
-    isActive: true,
-    pause: null,
     concurrentExecutionPolicy: "Allow",
-    misfirePolicy: "FireOnce",
-    misfireLimit: 100,
-    misfireThresholdSeconds: null,
-    executionTimeoutSeconds: null,
-    maxRetries: null,
-    baseRetryDelaySeconds: null,
-    startAt: null,
-    endAt: null,
     nextDueAt: null,
     createdAt: now,
     updatedAt: now,

@@ -19,12 +19,19 @@ export interface ProgramOptions {
 /** Milliseconds after which waiting for something that never comes gives up. */
 export const NEVER_MS = 60_000;
 
-/** A port that was free a moment ago. */
+/** A server that is down, or not yet up, finds its port free. */
+const givenPorts = new Set<number>();
+
+/** A port that was free a moment ago. None is given twice. */
 export function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr as Deno.NetAddr;
-  listener.close();
-  return port;
+  while (true) {
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = listener.addr as Deno.NetAddr;
+    listener.close();
+    if (givenPorts.has(port)) continue;
+    givenPorts.add(port);
+    return port;
+  }
 }
 
 /** The flags of `deno task run`, so that a test has the permissions that users have. */
@@ -196,7 +203,10 @@ function parsed(text: string): unknown {
 }
 
 /** Asks each 20 ms until `check` gives something true; fails when it never does. */
-export async function until<T>(check: () => Promise<T | null | undefined | false>, what: string): Promise<T> {
+export async function until<T>(
+  check: () => T | null | undefined | false | Promise<T | null | undefined | false>,
+  what: string,
+): Promise<T> {
   const over = performance.now() + NEVER_MS;
   let last: unknown = null;
   while (performance.now() < over) {

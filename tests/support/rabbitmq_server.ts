@@ -17,16 +17,23 @@ export class RabbitmqServer implements AsyncDisposable {
     readonly folder: string,
     readonly port: number,
     private readonly environment: Readonly<Record<string, string>>,
-    private readonly portMapper: Deno.ChildProcess,
+    /** Null: that of another node. */
+    private readonly portMapper: Deno.ChildProcess | null,
   ) {}
 
   /**
    * Starts a broker. `config` is text in the form of rabbitmq.conf, e.g. `consumer_timeout = 2000`; `advanced` is
-   * what that form does not know, as Erlang's settings of the broker: `{channel_tick_interval, 1000}`.
+   * what that form does not know, as Erlang's settings of the broker: `{channel_tick_interval, 1000}`. `cluster`: a
+   * running node whose cluster this one joins; it must outlive this one.
    */
   static async start(
-    options: { readonly config?: string; readonly advanced?: string } = {},
+    options: {
+      readonly config?: string;
+      readonly advanced?: string;
+      readonly cluster?: RabbitmqServer;
+    } = {},
   ): Promise<RabbitmqServer> {
+    const { cluster = null } = options;
     const folder = await Deno.makeTempDir({ dir: "/tmp", prefix: "milvaion-rabbitmq-" });
     const [port = 0, distributionPort = 0, mapperPort = 0] = freePorts(3);
     await Deno.writeTextFile(
@@ -39,7 +46,7 @@ export class RabbitmqServer implements AsyncDisposable {
     const environment = {
       PATH,
       HOME: folder,
-      ERL_EPMD_PORT: String(mapperPort),
+      ERL_EPMD_PORT: cluster?.environment["ERL_EPMD_PORT"] ?? String(mapperPort),
       RABBITMQ_NODENAME: `rabbit-${port}@localhost`,
       RABBITMQ_DIST_PORT: String(distributionPort),
       RABBITMQ_BASE: folder,
@@ -55,7 +62,7 @@ export class RabbitmqServer implements AsyncDisposable {
       RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-noinput",
       LANG: "C.UTF-8",
     };
-    const portMapper = new Deno.Command("sh", {
+    const portMapper = cluster !== null ? null : new Deno.Command("sh", {
       args: ["-c", `exec epmd -port ${mapperPort} -address 127.0.0.1`],
       env: environment,
       stdin: "null",
@@ -65,11 +72,17 @@ export class RabbitmqServer implements AsyncDisposable {
     const server = new RabbitmqServer(folder, port, environment, portMapper);
     try {
       await server.start();
+      if (cluster !== null) await server.#join(cluster);
     } catch (error) {
       await server[Symbol.asyncDispose]();
       throw error;
     }
     return server;
+  }
+
+  /** What it is called among the nodes of its cluster. */
+  get nodeName(): string {
+    return this.environment["RABBITMQ_NODENAME"] ?? "";
   }
 
   /** Address of the default virtual host, as guest. */
@@ -152,9 +165,15 @@ export class RabbitmqServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
-    this.portMapper.kill("SIGKILL");
-    await this.portMapper.status;
+    this.portMapper?.kill("SIGKILL");
+    await this.portMapper?.status;
     await Deno.remove(this.folder, { recursive: true });
+  }
+
+  async #join(cluster: RabbitmqServer): Promise<void> {
+    await this.ctl("stop_app");
+    await this.ctl("join_cluster", cluster.nodeName);
+    await this.ctl("start_app");
   }
 
   async #end(signal: Deno.Signal): Promise<void> {

@@ -4,23 +4,36 @@ import { freePort } from "./program.ts";
 
 const DEADLINE_MS = 15_000;
 
+export interface RedisServerOptions {
+  /** Those of redis-server: `["--maxclients", "50"]`. */
+  readonly args?: readonly string[];
+  readonly port?: number;
+  /** A node of a cluster: its second port is free as well. */
+  readonly isNode?: boolean;
+  /** Lines of sentinel.conf: it is a sentinel. */
+  readonly sentinel?: readonly string[];
+  /** What its `cli` says to it. */
+  readonly password?: string;
+}
+
 export class RedisServer implements AsyncDisposable {
   #process: Deno.ChildProcess | null = null;
 
   private constructor(
     readonly port: number,
     private readonly folder: string,
-    private readonly args: readonly string[],
+    private readonly options: RedisServerOptions,
   ) {}
 
-  /**
-   * Starts a server and waits until it answers. Without `args` it keeps nothing on disk: a restart empties it.
-   * `args` are those of redis-server: `["--maxclients", "50"]`.
-   */
-  static async start(options: { readonly args?: readonly string[] } = {}): Promise<RedisServer> {
+  /** Starts a server and waits until it answers. Without `args` it keeps nothing on disk: a restart empties it. */
+  static async start(options: RedisServerOptions = {}): Promise<RedisServer> {
     const folder = await Deno.makeTempDir({ prefix: "milvaion-redis-" });
-    const server = new RedisServer(freePort(), folder, options.args ?? []);
+    const port = options.port ?? (options.isNode ? freeNodePort() : freePort());
+    const server = new RedisServer(port, folder, options);
     try {
+      if (options.sentinel !== undefined) {
+        await Deno.writeTextFile(server.#config, [...options.sentinel, ""].join("\n"));
+      }
       await server.start();
       return server;
     } catch (error) {
@@ -29,17 +42,24 @@ export class RedisServer implements AsyncDisposable {
     }
   }
 
+  /** From its start to its end or its kill, frozen or not. */
+  get isRunning(): boolean {
+    return this.#process !== null;
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
 
   /** What redis-cli prints for a command. Throws when it fails. */
   async cli(...command: readonly string[]): Promise<string> {
+    const { password } = this.options;
+    const secret = password === undefined ? [] : ["--no-auth-warning", "-a", password];
     const { success, stdout, stderr } = await new Deno.Command("redis-cli", {
-      args: ["-p", String(this.port), ...command],
+      args: ["-p", String(this.port), ...secret, ...command],
     }).output();
     const text = new TextDecoder().decode(stdout).trim();
-    if (!success) {
+    if (!success || /^(ERR|NOGOODSLAVE|CLUSTERDOWN) /.test(text)) {
       throw new Error(`redis-cli ${command.join(" ")}: ${text}${new TextDecoder().decode(stderr)}`);
     }
     return text;
@@ -49,10 +69,15 @@ export class RedisServer implements AsyncDisposable {
   async start(): Promise<void> {
     if (this.#process !== null) return;
     this.#process = new Deno.Command("redis-server", {
-      args: [
-        ...["--port", String(this.port), "--bind", "127.0.0.1", "--dir", this.folder],
-        ...["--save", "", "--appendonly", "no", ...this.args],
-      ],
+      args: this.options.sentinel === undefined
+        ? [
+          ...["--port", String(this.port), "--bind", "127.0.0.1", "--dir", this.folder],
+          ...["--save", "", "--appendonly", "no", ...this.options.args ?? []],
+        ]
+        : [
+          ...[this.#config, "--sentinel", "--port", String(this.port)],
+          ...["--bind", "127.0.0.1", "--dir", this.folder],
+        ],
       stdin: "null",
       stdout: "null",
       stderr: "null",
@@ -88,6 +113,10 @@ export class RedisServer implements AsyncDisposable {
     await Deno.remove(this.folder, { recursive: true });
   }
 
+  get #config(): string {
+    return `${this.folder}/sentinel.conf`;
+  }
+
   async #answers(): Promise<boolean> {
     try {
       return /^(PONG|NOAUTH)/.test(await this.cli("ping")); // with a password it answers, too
@@ -100,9 +129,27 @@ export class RedisServer implements AsyncDisposable {
     const process = this.#process;
     if (process === null) return;
     this.#process = null;
-    process.kill(signal);
-    // A frozen process takes SIGTERM only when it goes on.
-    process.kill("SIGCONT");
+    try {
+      process.kill(signal);
+      // A frozen process takes SIGTERM only when it goes on.
+      process.kill("SIGCONT");
+    } catch {
+      // It has ended by itself.
+    }
     await process.status;
+  }
+}
+
+/** The nodes of a cluster talk to each other on a port that is 10,000 higher. */
+function freeNodePort(): number {
+  while (true) {
+    const port = freePort();
+    if (port > 55_000) continue;
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port: port + 10_000 }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
   }
 }

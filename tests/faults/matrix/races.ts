@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { delay } from "@std/async";
 import { type SeededRandom, seededRandom } from "../../../actors/runtime/seeded_random.ts";
+import { cancelRaces } from "../../support/cancel_races.ts";
 import { recovers, rowsOf, workerOf } from "../../support/recovery.ts";
 import { Cluster } from "../../support/cluster.ts";
 import { readWitness } from "../../support/postgres_witness.ts";
@@ -11,7 +12,6 @@ import { needsOf, TestServers } from "../../support/test_servers.ts";
 import { faultTest } from "../../support/under_load.ts";
 
 const RACES = 300;
-const AT_ONCE = 10;
 const EDITS_MS = 20_000;
 const EDITED = 4;
 /** How far the clocks of this test and of the database may be apart. Milliseconds. */
@@ -20,40 +20,7 @@ const CLOCK_MS = 50;
 faultTest(
   "cancels race with claims, with ends and with each other, through any instance: one final status, no run after it",
   { cluster: { apis: 2, workers: 2 }, load: { jobsPerPolicy: 1, triggersPerSecond: 2, cancelShare: 0.5 } },
-  async (ground) => {
-    const { cluster, load, figure } = ground;
-    const random = seededRandom(7, Date);
-    const job = await load.createJob({ policy: "Allow", workMs: 60, isTriggered: true });
-    const answers: Record<string, number> = {};
-    const race = async () => {
-      const id = await load.trigger(job);
-      // From before the claim to after the end.
-      await delay(random.next() * 250);
-      const cancels = await Promise.all(
-        [0, 1].map((which) =>
-          cluster.request("POST", `/api/v1/occurrences/${id}/cancel`, {}, { api: cluster.apis[which] })
-        ),
-      );
-      for (const { status } of cancels) answers[status] = (answers[status] ?? 0) + 1;
-      const { status } = await cluster.ended(id);
-      // 200: it was not running, and never will be.
-      if (cancels.some((answer) => answer.status === 200)) assertEquals(status, "Cancelled", id);
-    };
-    await recovers(ground, "cancel races", async () => {
-      for (let done = 0; done < RACES; done += AT_ONCE) {
-        await Promise.all(Array.from({ length: AT_ONCE }, race));
-      }
-    });
-    figure("cancels by answer", answers);
-    const ends = await rowsOf(
-      cluster,
-      `SELECT o.status, count(*) FROM occurrences o JOIN jobs j ON j.seq = o.job WHERE j.id = '${job}' GROUP BY 1`,
-    );
-    figure(
-      "occurrences by status number",
-      Object.fromEntries(ends.map((row) => [row["status"], row["count"]])),
-    );
-  },
+  (ground) => cancelRaces(ground, RACES),
 );
 
 faultTest(

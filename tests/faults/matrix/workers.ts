@@ -45,6 +45,8 @@ faultTest(
       figure("run again after kill, ms", await runsAgain(ground, first, killedAt));
     });
     await killed.start();
+    // A second loss of the same run would make it suspect.
+    await cluster.ended(first);
 
     const second = await longRun(ground, 40_000);
     const frozen = await workerOf(ground, second);
