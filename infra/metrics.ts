@@ -27,6 +27,7 @@ const COUNTERS: Readonly<Record<CounterName, string>> = {
     "Times that the outbox of this worker could not be written: what waits is in memory",
   retention_removed_total: "Rows of history that reached their age and were removed",
   http_requests_total: "Requests that an endpoint answered, by method and path",
+  http_request_seconds_total: "Time that answering them took, by method and path",
 };
 
 /** Fine around what is usual and around what is too much: percentiles are read from them. */

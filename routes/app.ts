@@ -5,7 +5,6 @@
  */
 import { Hono } from "hono";
 import { alertsEndpoint } from "./alerts.ts";
-import type { Meter } from "../actors/ports/meter.ts";
 import { bottleneckEndpoint } from "./bottlenecks.ts";
 import { bulkEndpoints } from "./bulk.ts";
 import { bulkCancelEndpoint } from "./bulk_cancel.ts";
@@ -95,7 +94,7 @@ export function createApp(deps: ApiDeps): Api {
   });
   app.use(guard(settings));
   app.use(readAfter(deps.store.reads));
-  mount(app, [...endpoints, ...pageEndpoints()], deps.meter);
+  mount(app, [...endpoints, ...pageEndpoints()], deps);
   app.notFound((context) => {
     const detail = `There is nothing at ${context.req.path}. /docs lists what there is.`;
     return problemResponse(problem("not_found", detail), context.get("requestId"), log);
@@ -113,14 +112,23 @@ export function createApp(deps: ApiDeps): Api {
 }
 
 /** Requests are counted by endpoint, so that no label comes from outside. */
-function mount(app: Hono<RequestEnv>, endpoints: readonly Endpoint[], meter: Pick<Meter, "count">): void {
+function mount(
+  app: Hono<RequestEnv>,
+  endpoints: readonly Endpoint[],
+  { meter, clock }: Pick<ApiDeps, "meter" | "clock">,
+): void {
   for (const [path, there] of Map.groupBy(endpoints, ({ path }) => path)) {
     const route = path.replace(/\{(\w+)\}/g, ":$1");
     for (const { method, answer } of there) {
       const labels = { route: `${method} ${path}` };
       app.on(method, route, async (context) => {
+        const began = clock.mono();
         meter.count("http_requests_total", 1, labels);
-        return toResponse(await answer(context));
+        try {
+          return toResponse(await answer(context));
+        } finally {
+          meter.count("http_request_seconds_total", (clock.mono() - began) / 1000, labels);
+        }
       });
     }
     const methods = there.map(({ method }) => method);

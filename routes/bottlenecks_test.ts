@@ -16,7 +16,7 @@ const BUSY: Evidence = {
     memoryLimitBytes: 100_000,
     eventLoopDelay: null,
     requestsPerSecond: 400,
-    routes: [{ route: "GET /api/v1/occurrences", isPoll: true, perSecond: 390 }],
+    routes: [{ route: "GET /api/v1/occurrences", isPoll: true, perSecond: 390, inProgress: 0.9 }],
     liveClients: 0,
   },
   store: { createdPerSecond: 12, completedPerSecond: 11.5, sync: null },

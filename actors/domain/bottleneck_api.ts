@@ -4,8 +4,10 @@ import { type Bottleneck, percent, proof, rounded, severityOf } from "./bottlene
 
 /** An event loop has one processor; above 70 % of it what comes in bursts waits. */
 export const API_CPU = { warning: 0.7, critical: 0.9 };
-/** Below so many reads a second, reading is not what the processor is busy with. */
+/** So many reads a second keep a processor busy, however quick each of them is. */
 export const POLLS_PER_SECOND = 20;
+/** Fewer do when they take long: from so many in progress, on average, a list is being read half of the time. */
+export const POLLS_IN_PROGRESS = 0.5;
 /** Part of the requests that read what live events would tell, from which on they are the cause. */
 export const POLLS_SHARE = 0.5;
 /** Timers that come 100 ms late make everything else as late: five times the budget of a scheduled run's lateness. */
@@ -22,8 +24,10 @@ export function apiRules({ api }: Evidence): readonly Bottleneck[] {
 function highCpu(api: ApiEvidence): readonly Bottleneck[] {
   const severity = severityOf(api.cpuShare, API_CPU);
   if (severity === null) return [];
-  const polls = pollsPerSecond(api);
-  const arePolls = polls >= POLLS_PER_SECOND && polls >= api.requestsPerSecond * POLLS_SHARE;
+  const polls = pollsOf(api, "perSecond");
+  const inProgress = pollsOf(api, "inProgress");
+  const arePolls = (polls >= POLLS_PER_SECOND || inProgress >= POLLS_IN_PROGRESS) &&
+    polls >= api.requestsPerSecond * POLLS_SHARE;
   return [{
     code: "api-cpu",
     severity,
@@ -33,6 +37,7 @@ function highCpu(api: ApiEvidence): readonly Bottleneck[] {
       proof("cpuShare", api.cpuShare, "processors", API_CPU.warning),
       proof("requestsPerSecond", api.requestsPerSecond, "1/s"),
       proof("pollsPerSecond", polls, "1/s", POLLS_PER_SECOND),
+      proof("pollsInProgress", inProgress, "requests", POLLS_IN_PROGRESS),
       proof("liveClients", api.liveClients, "clients"),
       ...api.routes.slice(0, ROUTES_NAMED).map(({ route, perSecond }) => proof(route, perSecond, "1/s")),
     ],
@@ -53,8 +58,8 @@ function highCpu(api: ApiEvidence): readonly Bottleneck[] {
 }
 
 /** What reads as a dashboard does, and could listen to live events. */
-export function pollsPerSecond({ routes }: Pick<ApiEvidence, "routes">): number {
-  return routes.reduce((sum, { isPoll, perSecond }) => sum + (isPoll ? perSecond : 0), 0);
+function pollsOf({ routes }: ApiEvidence, figure: "perSecond" | "inProgress"): number {
+  return routes.reduce((sum, route) => sum + (route.isPoll ? route[figure] : 0), 0);
 }
 
 function lateEventLoop(api: ApiEvidence): readonly Bottleneck[] {

@@ -45,6 +45,8 @@ export interface RouteRate {
   /** It reads what live events would tell. */
   readonly isPoll: boolean;
   readonly perSecond: number;
+  /** How many were being answered, on average over the window. */
+  readonly inProgress: number;
 }
 
 export interface StoreEvidence {

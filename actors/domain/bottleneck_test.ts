@@ -12,7 +12,7 @@ import {
   WORKER,
 } from "../../tests/support/well_installation.ts";
 import { findBottlenecks } from "./bottleneck.ts";
-import { API_CPU, EVENT_LOOP_DELAY_MS, POLLS_PER_SECOND } from "./bottleneck_api.ts";
+import { API_CPU, EVENT_LOOP_DELAY_MS, POLLS_IN_PROGRESS, POLLS_PER_SECOND } from "./bottleneck_api.ts";
 import type {
   ApiEvidence,
   Evidence,
@@ -142,14 +142,17 @@ for (const code of BOTTLENECK_CODES) {
   });
 }
 
-Deno.test("API CPU is laid on polls only where reads are many, and the most of the requests", () => {
-  const causeOf = (perSecond: number, requestsPerSecond: number) => {
-    const routes = [{ route: "GET /api/v1/occurrences", isPoll: true, perSecond }];
+Deno.test("API CPU is laid on polls only where reads are many or take long, and are most of the requests", () => {
+  const causeOf = (perSecond: number, requestsPerSecond: number, inProgress = 0) => {
+    const routes = [{ route: "GET /api/v1/occurrences", isPoll: true, perSecond, inProgress }];
     return findBottlenecks(api({ cpuShare: 0.95, requestsPerSecond, routes }))[0]?.cause ?? "";
   };
   assertStringIncludes(causeOf(POLLS_PER_SECOND, POLLS_PER_SECOND), "Too many polls");
   assertStringIncludes(causeOf(POLLS_PER_SECOND - 1, POLLS_PER_SECOND), "Work other than polls");
   assertStringIncludes(causeOf(POLLS_PER_SECOND, POLLS_PER_SECOND * 3), "Work other than polls");
+  // Few that take long: a list over much history.
+  assertStringIncludes(causeOf(4, 5, POLLS_IN_PROGRESS), "Too many polls");
+  assertStringIncludes(causeOf(4, 5, POLLS_IN_PROGRESS - 0.1), "Work other than polls");
 });
 
 Deno.test("late answers of a server are not laid on it where this process itself is as late", () => {
@@ -232,7 +235,9 @@ const anyApi = fc.record({
   memoryLimitBytes: fc.option(fc.nat(), { nil: null }),
   eventLoopDelay: fc.option(latency, { nil: null }),
   requestsPerSecond: share,
-  routes: fc.array(fc.record({ route: fc.string(), isPoll: fc.boolean(), perSecond: share })),
+  routes: fc.array(
+    fc.record({ route: fc.string(), isPoll: fc.boolean(), perSecond: share, inProgress: share }),
+  ),
   liveClients: fc.nat(),
 });
 const anyQueue = fc.record({

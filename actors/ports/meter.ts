@@ -18,7 +18,9 @@ export type CounterName =
   | "reports_held_back_total"
   | "outbox_write_failures_total"
   | "retention_removed_total"
-  | "http_requests_total";
+  | "http_requests_total"
+  /** By route: how long answering took, seconds. */
+  | "http_request_seconds_total";
 
 export type HistogramName =
   /** Due time to start of user code, seconds. */

@@ -36,6 +36,8 @@ export interface Look {
   readonly at: number;
   readonly processors: ProcessorTimes;
   readonly requests: ReadonlyMap<string, number>;
+  /** Seconds that answering them took. */
+  readonly requestSeconds: ReadonlyMap<string, number>;
   readonly eventLoop: Distribution;
   readonly sync: Distribution;
   readonly statements: Distribution;
@@ -66,6 +68,7 @@ export async function look(surveyed: Surveyed): Promise<Look> {
     at: clock.mono(),
     processors: processorTimes(),
     requests: reader.counter("http_requests_total"),
+    requestSeconds: reader.counter("http_request_seconds_total"),
     eventLoop: reader.distribution("event_loop_delay_seconds"),
     sync: reader.distribution("store_sync_seconds"),
     statements: reader.distribution("postgres_statement_seconds"),

@@ -64,6 +64,11 @@ export function routeRates(first: Look, last: Look, seconds: number): readonly R
       route,
       isPoll: isPoll(route),
       perSecond: perSecond(first.requests.get(labels) ?? 0, count, seconds),
+      inProgress: perSecond(
+        first.requestSeconds.get(labels) ?? 0,
+        last.requestSeconds.get(labels) ?? 0,
+        seconds,
+      ),
     };
   }).filter((one) => one.perSecond > 0).sort((a, b) => b.perSecond - a.perSecond);
 }

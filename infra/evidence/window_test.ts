@@ -21,6 +21,7 @@ const LOOK: Look = {
   at: 0,
   processors: { ownMs: 0, machine: null },
   requests: new Map(),
+  requestSeconds: new Map(),
   eventLoop: NOTHING,
   sync: NOTHING,
   statements: NOTHING,
@@ -100,9 +101,11 @@ Deno.test("reads of lists and explanations are polls; live events, health and wr
     "GET /api/v1/bottlenecks",
   ];
   const requests = new Map(routes.map((route) => [`{route="${route}"}`, 10]));
-  const rates = routeRates(LOOK, { ...LOOK, requests }, 10);
+  const requestSeconds = new Map(routes.map((route) => [`{route="${route}"}`, 2]));
+  const rates = routeRates(LOOK, { ...LOOK, requests, requestSeconds }, 10);
   assertEquals(rates.filter(({ isPoll }) => isPoll).map(({ route }) => route), routes.slice(0, 3));
   assertEquals(rates.map((one) => one.perSecond), routes.map(() => 1));
+  assertEquals(rates.map((one) => one.inProgress), routes.map(() => 0.2));
 });
 
 Deno.test("lanes are full when the type's or the process's are, and something waits", () => {

@@ -21,7 +21,7 @@ export const API: ApiEvidence = {
   memoryLimitBytes: GB,
   eventLoopDelay: calls(2, 600),
   requestsPerSecond: 5,
-  routes: [{ route: "GET /api/v1/occurrences", isPoll: true, perSecond: 5 }],
+  routes: [{ route: "GET /api/v1/occurrences", isPoll: true, perSecond: 5, inProgress: 0.02 }],
   liveClients: 1,
 };
 export const QUEUE: QueueEvidence = {
