@@ -260,6 +260,21 @@ Deno.test("scaling: a pool that nobody ever heard of is 404; a wrong parameter i
     }
   }));
 
+Deno.test("more than is read within a minute counts all the same: arrivals, for the planner and for a scaler", () =>
+  withApi(async (api) => {
+    const id = await api.createJob({ concurrentExecutionPolicy: "Allow" });
+    const items = Array.from({ length: 1000 }, () => ({}));
+    for (let round = 0; round < 3; round += 1) {
+      assertEquals((await api.post(`/api/v1/jobs/${id}/trigger-many`, { items })).status, 202);
+      await api.clock.advance(15_000);
+    }
+    await here(api);
+    const type = typeOf((await api.get("/api/v1/capacity")).body, "SampleJob");
+    const { body } = await api.get("/api/v1/pools/local/scaling");
+    const scaled = body.types.find(({ jobType }: { jobType: string }) => jobType === "SampleJob");
+    assertEquals([type.arrivalsPerSecond, scaled.recentPerSecond], [50, 50]);
+  }));
+
 Deno.test("a backlog longer than what is read hides neither run times nor itself", () =>
   withApi(async (api) => {
     const id = await api.createJob({ concurrentExecutionPolicy: "Allow" });

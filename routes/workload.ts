@@ -3,6 +3,8 @@
  * cost the store little. Each gathering reads:
  *
  *   the newest 2,000 occurrences that were due in the window      index by due time
+ *   how many were due in the last minute, when those do not reach back so far: counted up to 600,000
+ *                                                                   the same index
  *   2,000 more from the first that waits on back, behind a long backlog; once more before its due time when all of
  *   these wait as well                                             the same index
  *   200 rows for each of up to 20 types that these do not show      their jobs' own index
@@ -19,6 +21,9 @@ import { Unavailable } from "../actors/ports/unavailable.ts";
 import type { ApiDeps } from "./deps.ts";
 
 const RUNS_READ = 2000;
+const MINUTE_MS = 60_000;
+/** Ten thousand a second. */
+const COUNTED_A_MINUTE = 600_000;
 const ACTIVE_READ = 10_000;
 const TYPES_LOOKED_UP = 20;
 /** Jobs whose schedules are read; what more jobs promise is taken to be alike. */
@@ -89,6 +94,10 @@ export function createWorkloadReader(deps: Deps): WorkloadReader {
     ]);
     const { runs, isCut } = newest;
     const oldest = runs.at(-1)?.scheduledFor ?? now;
+    // A minute of a busy cluster is more than is read, and what is read of it would count for all.
+    const lastMinute = isCut && oldest > now - MINUTE_MS
+      ? await reader.workload.count({ from: now - MINUTE_MS, until: now }, COUNTED_A_MINUTE)
+      : null;
     const { firstScheduledFor } = waiting;
     // A long backlog hides the runs that have ended: they come before the first that waits.
     const before = isCut && firstScheduledFor !== null && firstScheduledFor <= oldest
@@ -103,7 +112,7 @@ export function createWorkloadReader(deps: Deps): WorkloadReader {
         now,
         workers,
         remembered: [...remembered.values()],
-        arrivals: { runs, since: oldest },
+        arrivals: { runs, since: oldest, lastMinute },
         further: [...before, ...await unseen(reader, types, seen)],
         waiting: waiting.groups,
         isWaitingCut: waiting.isCut,

@@ -29,13 +29,20 @@ export interface RememberedPool {
   readonly types: readonly { readonly jobType: string; readonly maxParallelJobs: number }[];
 }
 
+/** All that came due from `since` to `now`. */
+export interface Arrivals {
+  readonly runs: readonly SampledRun[];
+  readonly since: number;
+  /** Where more came within the last minute than was read: how many in all, of which `runs` are the newest. Else null. */
+  readonly lastMinute: number | null;
+}
+
 /** What planning goes by. Moments are epoch milliseconds. */
 export interface WorkloadFacts {
   readonly now: number;
   readonly workers: readonly WorkerStanding[];
   readonly remembered: readonly RememberedPool[];
-  /** All that came due from `since` to `now`. */
-  readonly arrivals: { readonly runs: readonly SampledRun[]; readonly since: number };
+  readonly arrivals: Arrivals;
   /** Further runs that tell how long they take, and who takes them. */
   readonly further: readonly SampledRun[];
   readonly waiting: readonly WaitingRuns[];
@@ -228,9 +235,13 @@ function demandOf(
     demands.set(pool, { ...demands.get(pool) ?? NOTHING, ...more });
   };
   const { now } = facts;
-  const seconds = Math.max(now - facts.arrivals.since, MINUTE_MS) / 1000;
+  const { since, lastMinute } = facts.arrivals;
+  const seconds = Math.max(now - since, MINUTE_MS) / 1000;
+  // How many each that was read stands for.
+  const times = lastMinute === null ? 1 : lastMinute / Math.max(1, facts.arrivals.runs.length);
   for (const [pool, runs] of Map.groupBy(arrivals, (run) => run.pool)) {
-    const count = (some: readonly SampledRun[]) => some.reduce((total, run) => total + attemptsOf(run), 0);
+    const count = (some: readonly SampledRun[]) =>
+      times * some.reduce((total, run) => total + attemptsOf(run), 0);
     const recent = runs.filter(({ scheduledFor }) => scheduledFor > now - MINUTE_MS);
     const recentSeconds = Math.min(seconds, MINUTE_MS / 1000);
     add(pool, { perSecond: count(runs) / seconds, recentPerSecond: count(recent) / recentSeconds });

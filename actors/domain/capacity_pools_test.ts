@@ -44,7 +44,7 @@ function facts(changes: Partial<WorkloadFacts> = {}): WorkloadFacts {
     now: NOW,
     workers: [],
     remembered: [],
-    arrivals: { runs: [], since: NOW },
+    arrivals: { runs: [], since: NOW, lastMinute: null },
     further: [],
     waiting: [],
     isWaitingCut: false,
@@ -87,12 +87,26 @@ Deno.test("arrivals are attempts a second since the oldest that was read, and th
     run("A", 200),
   ];
   const load = loadOf(
-    facts({ workers: [worker("mail", { A: 4 })], arrivals: { runs, since: NOW - 200_000 } }),
+    facts({
+      workers: [worker("mail", { A: 4 })],
+      arrivals: { runs, since: NOW - 200_000, lastMinute: null },
+    }),
     "mail",
     "A",
   );
   assertEquals([load.arrivalsPerSecond, load.recentPerSecond], [6 / 200, 5 / 60]);
   assertEquals(load.runs?.count, 3);
+});
+
+Deno.test("where what was read does not fill the last minute, its count says how much came", () => {
+  const runs = [run("A", 1), run("A", 2, { attempt: 2 }), run("B", 3), run("A", 4, { status: "Skipped" })];
+  const arrivals = { runs, since: NOW - 4000, lastMinute: 6000 };
+  const given = facts({ workers: [worker("mail", { A: 4, B: 4 })], arrivals });
+  const rates = (jobType: string) => {
+    const { arrivalsPerSecond, recentPerSecond } = loadOf(given, "mail", jobType);
+    return [arrivalsPerSecond, recentPerSecond];
+  };
+  assertEquals([rates("A"), rates("B")], [[75, 75], [25, 25]]);
 });
 
 Deno.test("work that is not pinned is shared by lanes; pinned work is its pool's", () => {
@@ -153,7 +167,11 @@ Deno.test("run times are those of the pool; a pool that ran none goes by the oth
 Deno.test("the work of all pools together is the work there is", () => {
   const given = facts({
     workers: [worker("a", { A: 3 }), worker("b", { A: 5 }), worker("c", { B: 2 })],
-    arrivals: { runs: [run("A", 30), run("A", 50, { pool: "c" }), run("B", 100)], since: NOW - 100_000 },
+    arrivals: {
+      runs: [run("A", 30), run("A", 50, { pool: "c" }), run("B", 100)],
+      since: NOW - 100_000,
+      lastMinute: null,
+    },
     waiting: [
       { jobType: "A", pool: null, count: 7, oldestReadyAt: NOW },
       { jobType: "A", pool: "c", count: 2, oldestReadyAt: NOW },

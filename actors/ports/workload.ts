@@ -33,6 +33,8 @@ export interface ConnectionRoom {
 export interface Workload {
   /** The newest occurrences that were due in a time: index by due time, at most `most` rows. */
   runs(dueAt: { readonly from: number; readonly until: number }, most: number): Promise<RunSample>;
+  /** How many were due in a time, counted up to `most`: the same index. */
+  count(dueAt: { readonly from: number; readonly until: number }, most: number): Promise<number>;
   /**
    * For a type that the newest runs of all do not show: the newest occurrences of its newest jobs, at most ten times
    * twenty rows.

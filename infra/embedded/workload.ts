@@ -20,6 +20,7 @@ const QUEUED = statusNumber("Queued");
 
 export class EmbeddedWorkload implements Workload {
   readonly #runs: Statement;
+  readonly #count: Statement;
   readonly #jobsOfType: Statement;
   readonly #runsOfJob: Statement;
   readonly #waiting: Statement;
@@ -29,6 +30,9 @@ export class EmbeddedWorkload implements Workload {
     this.#runs = database.prepare(
       `SELECT ${COLUMNS} FROM occurrences WHERE scheduled_for >= ? AND scheduled_for <= ?
          ORDER BY scheduled_for DESC, seq DESC LIMIT ?`,
+    );
+    this.#count = database.prepare(
+      `SELECT count(*) FROM (SELECT 1 FROM occurrences WHERE scheduled_for >= ? AND scheduled_for <= ? LIMIT ?)`,
     );
     this.#jobsOfType = database.prepare(
       `SELECT seq FROM jobs WHERE job_type = ? AND is_leaving = 0 ORDER BY seq DESC LIMIT ${JOBS_OF_TYPE}`,
@@ -52,6 +56,10 @@ export class EmbeddedWorkload implements Workload {
       const rows = this.#runs.rows(dueAt.from, dueAt.until, most + 1);
       return { runs: rows.slice(0, most).map((row) => this.#run(row)), isCut: rows.length > most };
     });
+  }
+
+  count(dueAt: { readonly from: number; readonly until: number }, most: number): Promise<number> {
+    return this.group.read(() => Number(this.#count.row(dueAt.from, dueAt.until, most)?.[0] ?? 0));
   }
 
   runsOfType(jobType: string): Promise<readonly SampledRun[]> {

@@ -71,6 +71,7 @@ export class Replicas implements Reads {
       lines: { read: (...given) => read(({ lines }) => lines.read(...given)) },
       workload: {
         runs: (...given) => read(({ workload }) => workload.runs(...given)),
+        count: (...given) => read(({ workload }) => workload.count(...given)),
         runsOfType: (...given) => read(({ workload }) => workload.runsOfType(...given)),
         waiting: (...given) => read(({ workload }) => workload.waiting(...given)),
         hasTakenRuns: (...given) => read(({ workload }) => workload.hasTakenRuns(...given)),

@@ -29,15 +29,23 @@ export class PostgresWorkload implements Workload {
   constructor(private readonly database: Database) {}
 
   async runs(dueAt: { readonly from: number; readonly until: number }, most: number): Promise<RunSample> {
-    // Written out, not bound: a plan for these very bounds looks at their days only.
     const rows = await this.database.call("read recent runs", (session) =>
       session.rows(named(
-        `SELECT ${COLUMNS} FROM occurrences WHERE seq > 0 AND scheduled_for >= ${moment(dueAt.from)}
-           AND scheduled_for <= ${moment(dueAt.until)}
+        `SELECT ${COLUMNS} FROM occurrences WHERE ${isDue(dueAt)}
            ORDER BY scheduled_for DESC, seq DESC LIMIT ${Math.trunc(most) + 1}`,
         "ORDER BY o.scheduled_for DESC, o.seq DESC",
       )));
     return { runs: rows.slice(0, most).map(runOf), isCut: rows.length > most };
+  }
+
+  async count(dueAt: { readonly from: number; readonly until: number }, most: number): Promise<number> {
+    const [row] = await this.database.call("count recent runs", (session) =>
+      session.rows(
+        `SELECT count(*) FROM (SELECT 1 FROM occurrences WHERE ${isDue(dueAt)} LIMIT ${
+          Math.trunc(most)
+        }) due`,
+      ));
+    return Number(row?.[0] ?? 0);
   }
 
   async runsOfType(jobType: string): Promise<readonly SampledRun[]> {
@@ -101,6 +109,11 @@ export class PostgresWorkload implements Workload {
     const apis = Math.max(1, Number(row?.[1]));
     return { limit: Number(row?.[0]), ofAnApi: this.database.options.maxConnections, apis };
   }
+}
+
+/** Written out, not bound: a plan for these very bounds looks at their days only. */
+function isDue({ from, until }: { readonly from: number; readonly until: number }): string {
+  return `seq > 0 AND scheduled_for >= ${moment(from)} AND scheduled_for <= ${moment(until)}`;
 }
 
 /** A moment as a literal, held to what a row can have. */

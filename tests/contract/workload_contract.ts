@@ -55,6 +55,18 @@ export function workloadContract(name: string, factory: StoreFactory): void {
     assertEquals((await read(world).runs({ from: 0, until: world.now }, 4)).runs[0], all.runs[0]);
   });
 
+  promise("counts what was due in a time, up to as many as it was told", async (world) => {
+    const job = await world.saved();
+    for (let count = 0; count < 4; count += 1) {
+      await world.trigger(job, { count: 2 });
+      await world.clock.advance(1000);
+    }
+    const range = { from: world.now - 3000, until: world.now - 2000 };
+    assertEquals(await read(world).count(range, 100), 4);
+    assertEquals(await read(world).count(range, 3), 3);
+    assertEquals(await read(world).count({ from: world.now, until: world.now }, 100), 0);
+  });
+
   promise("finds runs of a rare type behind all that came after them", async (world) => {
     const rare = await world.saved({ jobType: "RareJob" });
     const common = await world.saved();
