@@ -1,7 +1,6 @@
 /** Triggers: runs of a job that somebody asks for, one or many at once. */
 import { z } from "zod";
 import type { Json } from "../actors/domain/job_type.ts";
-import type { Job } from "../actors/domain/job.ts";
 import { OCCURRENCE_STATUSES } from "../actors/domain/occurrence.ts";
 import type { TriggerItem } from "../actors/ports/store.ts";
 import { announceUnsent } from "../actors/announce.ts";
@@ -132,20 +131,20 @@ export function triggerEndpoints(deps: ApiDeps, payloads: Payloads): readonly En
     const { store, jobTypes, clock, log } = deps;
     const { id, by } = call;
     const key = readKey(call.context.req.header("idempotency-key"));
-    const job = await jobOf(deps, id);
     await jobTypes.refresh();
+    const items = await itemsOf(id, wish);
     const at = clock.now();
     const answer = await store.outcomes.trigger({
       jobId: id,
       at,
-      items: itemsOf(job, wish),
+      items,
       force: wish.force ?? false,
       reason: wish.reason ?? null,
       by,
       idempotency: key === null
         ? null
         : { key, requestHash: await sha256(`${call.context.req.path}\n${call.bodyText}`) },
-      defaults: jobTypes.defaults(job.jobType),
+      defaultsOf: (jobType) => jobTypes.defaults(jobType),
     });
     if (!answer.ok) throw refusal(answer, id);
     const { occurrenceIds, statuses, messages, unsent, replayed } = answer;
@@ -159,8 +158,10 @@ export function triggerEndpoints(deps: ApiDeps, payloads: Payloads): readonly En
     return { occurrenceIds, statuses, jobId: id, scheduledFor: iso(at), replayed };
   }
 
-  function itemsOf(job: Job, { items, at }: Wish): TriggerItem[] {
-    const offer = deps.jobTypes.offer(job.jobType);
+  /** Payloads are held against the schema of the job's type; without any, the job need not be known yet. */
+  async function itemsOf(jobId: string, { items, at }: Wish): Promise<readonly TriggerItem[]> {
+    const isPlain = items.every(({ jobData }) => jobData === undefined);
+    const offer = isPlain ? null : deps.jobTypes.offer((await jobOf(deps, jobId)).jobType);
     const errors: FieldError[] = [];
     const checked = items.map(({ jobData }, index): TriggerItem => {
       const occurrenceId = deps.random.uuid();

@@ -108,7 +108,8 @@ export interface TriggerRequest {
   readonly by: string;
   /** `Idempotency-Key`, with a hash of the request it came with. Kept for 24 hours. */
   readonly idempotency: { readonly key: string; readonly requestHash: string } | null;
-  readonly defaults: TypeDefaults;
+  /** What the job's type gives where the job says nothing. */
+  readonly defaultsOf: (jobType: string) => TypeDefaults;
 }
 
 export type TriggerAnswer =

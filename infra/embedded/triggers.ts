@@ -48,7 +48,7 @@ export class Triggers {
     const entry = probeEntry(job.autoDisabled, items.length, force);
     if (!entry.ok) return entry;
     let mayProbe = entry.mayProbe;
-    const terms = this.terms.of(job, request.defaults);
+    const terms = this.terms.of(job, request.defaultsOf(job.definition.jobType));
     const reason = `Triggered by ${request.by}` + (request.reason === null ? "" : `: ${request.reason}`);
     const messages: JobMessage[] = [];
     const unsent: ChangedOccurrence[] = [];

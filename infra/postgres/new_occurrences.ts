@@ -5,7 +5,7 @@ import type { ChangedOccurrence } from "../../actors/ports/store.ts";
 import type { Session } from "./database.ts";
 import { type HeldJob, PUBLISHED_WITHIN_MS } from "./job_holds.ts";
 import type { JobStanding } from "./job_rows.ts";
-import { booleans, numbers, storable, texts, time, uuids } from "./literal.ts";
+import { type Bindable, booleans, numbers, storable, texts, time, uuids } from "./literal.ts";
 import type { Terms } from "./terms.ts";
 
 const QUEUED = statusNumber("Queued");
@@ -119,7 +119,25 @@ export async function insertOccurrences(
   planned: readonly Planned[],
 ): Promise<ReadonlySet<string>> {
   if (planned.length === 0) return new Set();
-  const rows = await session.rows(INSERT, [
+  const rows = await session.rows(INSERT, columnsOf(planned));
+  return new Set(rows.map((row) => String(row[0])));
+}
+
+/**
+ * As `insertOccurrences`, but takes its share of the lock of each job, and leaves out the occurrences of those that
+ * are gone, were changed, or are disabled by failures.
+ */
+export async function insertOccurrencesOfUnchanged(
+  session: Session,
+  planned: readonly Planned[],
+): Promise<ReadonlySet<string>> {
+  if (planned.length === 0) return new Set();
+  const rows = await session.rows(INSERT_OF_UNCHANGED, columnsOf(planned));
+  return new Set(rows.map((row) => String(row[0])));
+}
+
+function columnsOf(planned: readonly Planned[]): Bindable[] {
+  return [
     uuids(planned.map(({ one }) => one.id)),
     numbers(planned.map(({ one }) => one.job.seq)),
     numbers(planned.map(({ one }) => one.terms.seq)),
@@ -134,30 +152,41 @@ export async function insertOccurrences(
     texts(planned.map(({ verdict }) => verdict.reason)),
     texts(planned.map(({ one }) => one.jobData)),
     numbers(planned.map(({ one }) => one.notBefore)),
-  ]);
-  return new Set(rows.map((row) => String(row[0])));
+    numbers(planned.map(({ one }) => one.job.version)),
+  ];
 }
 
-const INSERT = `
-  WITH added AS (
+const INSERT = insertion({ ofUnchanged: false });
+const INSERT_OF_UNCHANGED = insertion({ ofUnchanged: true });
+
+function insertion({ ofUnchanged }: { readonly ofUnchanged: boolean }): string {
+  const locked = ofUnchanged
+    ? `locked AS MATERIALIZED (
+    SELECT seq, version FROM jobs WHERE seq = ANY($2::bigint[]) AND NOT is_leaving AND auto_disabled IS NULL
+     ORDER BY seq FOR KEY SHARE
+  ), `
+    : "";
+  const join = ofUnchanged ? "JOIN locked ON locked.seq = u.job AND locked.version = u.version" : "";
+  return `
+  WITH ${locked}added AS (
     INSERT INTO occurrences (seq, id, job, terms, origin, twin, holds_job, status, scheduled_for, created_at, ended_at,
       not_completed, ready_at, next_action_at, blocked_by, created_reason, reason, job_data, not_before)
     SELECT n.seq, n.id, n.job, n.terms, n.origin, CASE WHEN n.origin IN (${ASKED_FOR_NUMBERS}) THEN n.seq ELSE 0 END,
       n.holds, n.status, ${time("n.due")}, ${time("n.created")},
       CASE WHEN n.status = ${SKIPPED} THEN ${
-  time("n.created")
-} END, CASE WHEN n.status = ${SKIPPED} THEN n.status END,
+    time("n.created")
+  } END, CASE WHEN n.status = ${SKIPPED} THEN n.status END,
       CASE WHEN n.ready THEN ${time("greatest(n.created, n.not_before)")} END,
       CASE WHEN n.ready THEN ${
-  time(`(CASE WHEN n.not_before > n.created THEN n.not_before ELSE n.created + ${PUBLISHED_WITHIN_MS} END)`)
-} END,
+    time(`(CASE WHEN n.not_before > n.created THEN n.not_before ELSE n.created + ${PUBLISHED_WITHIN_MS} END)`)
+  } END,
       n.blocked_by, n.created_reason, n.reason, n.job_data, ${time("n.not_before")}
     FROM (
       SELECT nextval('occurrence_numbers') AS seq, u.* FROM unnest($1::uuid[], $2::bigint[], $3::bigint[],
         $4::smallint[], $5::float8[], $6::float8[], $7::boolean[], $8::smallint[], $9::boolean[], $10::uuid[],
-        $11::text[], $12::text[], $13::text[], $14::float8[])
+        $11::text[], $12::text[], $13::text[], $14::float8[], $15::integer[])
         AS u (id, job, terms, origin, due, created, holds, status, ready, blocked_by, created_reason, reason, job_data,
-          not_before)
+          not_before, version) ${join}
     ) AS n
     ON CONFLICT (job, scheduled_for, twin) DO NOTHING
     RETURNING id, job, scheduled_for, seq, status, holds_job, ready_at
@@ -170,6 +199,7 @@ const INSERT = `
     FROM added HAVING count(*) > 0
   )
   SELECT id FROM added`;
+}
 
 /** The reason of a trigger's occurrences. */
 export function triggerReason(by: string, reason: string | null): string {

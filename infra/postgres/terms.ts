@@ -54,6 +54,12 @@ export interface TermsDraft {
   readonly added: readonly Terms[];
 }
 
+/** Terms by `keyOf`, and the JSON text of their job data by `payloads.seq`. */
+export interface RememberedTerms {
+  readonly found: ReadonlyMap<string, Terms>;
+  readonly payloads: ReadonlyMap<number, string>;
+}
+
 export class TermsBook {
   readonly #terms = new Map<number, Terms>();
   readonly #byKey = new Map<string, Terms>();
@@ -79,6 +85,21 @@ export class TermsBook {
     );
     for (const terms of added) found.set(keyOfTerms(terms), terms);
     return { found, added };
+  }
+
+  /** As `of` and `payloads` give it; null when not all of it is in memory. */
+  remembered(wanted: readonly TermsWanted[]): RememberedTerms | null {
+    const found = new Map<string, Terms>();
+    const payloads = new Map<number, string>();
+    for (const one of wanted) {
+      const key = keyOf(one);
+      const terms = this.#byKey.get(key);
+      const payload = terms && this.#payloads.get(terms.payload);
+      if (terms === undefined || payload === undefined) return null;
+      found.set(key, terms);
+      payloads.set(terms.payload, payload);
+    }
+    return { found, payloads };
   }
 
   /** Keeps what a committed transaction read or wrote. */

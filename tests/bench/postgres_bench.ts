@@ -235,7 +235,7 @@ function request(job: Job, count: number) {
     reason: null,
     by: "bench",
     idempotency: null,
-    defaults: DEFAULTS,
+    defaultsOf: () => DEFAULTS,
   };
 }
 

@@ -99,7 +99,7 @@ async function run(
         reason: null,
         by: "bench",
         idempotency: null,
-        defaults: DEFAULTS,
+        defaultsOf: () => DEFAULTS,
       });
       if (answer.ok) backlog.push(...answer.messages);
       change();

@@ -55,7 +55,7 @@ export function autoDisableContract(name: string, factory: StoreFactory): void {
         autoDisable: { isEnabled: false, failures: null, windowMinutes: null, cooldownMinutes: null },
       });
       for (const job of [silent, never]) {
-        const answer = await world.trigger(job, { defaults: { ...DEFAULTS, rules } });
+        const answer = await world.trigger(job, { defaultsOf: () => ({ ...DEFAULTS, rules }) });
         assert(answer.ok && answer.messages[0] !== undefined);
         await world.record(await world.claimed(answer.messages[0]), PERMANENT);
       }

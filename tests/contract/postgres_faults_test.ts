@@ -23,7 +23,7 @@ function request(job: Job, count = 1, force = false) {
     reason: null,
     by: "alice",
     idempotency: null,
-    defaults: DEFAULTS,
+    defaultsOf: () => DEFAULTS,
   };
 }
 

@@ -162,7 +162,7 @@ serverTest(
       reason: null,
       by: "alice",
       idempotency: null,
-      defaults: DEFAULTS,
+      defaultsOf: () => DEFAULTS,
     });
     assert(answer.ok);
     assertEquals(
@@ -185,7 +185,7 @@ serverTest(["postgres"], "postgres: a claim touches no index while its page has 
     reason: null,
     by: "alice",
     idempotency: null,
-    defaults: DEFAULTS,
+    defaultsOf: () => DEFAULTS,
   });
   assert(answer.ok);
   const requests = answer.messages.map((message) => ({ message, workerId: "pool", instanceId: "one" }));
@@ -240,7 +240,7 @@ serverTest(
       reason: 'because of "this", and \0 that',
       by: "alice",
       idempotency: { key: "a\0key", requestHash: "h" },
-      defaults: DEFAULTS,
+      defaultsOf: () => DEFAULTS,
     });
     assert(answer.ok);
     const [message] = answer.messages;
@@ -280,7 +280,7 @@ serverTest(["postgres"], "postgres: a worker's role claims and renews, and sees 
       reason: null,
       by: "alice",
       idempotency: null,
-      defaults: DEFAULTS,
+      defaultsOf: () => DEFAULTS,
     });
     assert(answer.ok);
     const [message] = answer.messages;

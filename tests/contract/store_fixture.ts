@@ -104,7 +104,7 @@ export class StoreWorld {
       reason: null,
       by: "alice",
       idempotency: null,
-      defaults: DEFAULTS,
+      defaultsOf: () => DEFAULTS,
       ...rest,
     });
   }

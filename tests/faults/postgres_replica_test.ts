@@ -212,7 +212,7 @@ serverTest(
         reason: null,
         by: "test",
         idempotency: null,
-        defaults: DEFAULTS,
+        defaultsOf: () => DEFAULTS,
       });
     }
     const position = await store.reads.written();

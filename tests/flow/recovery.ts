@@ -63,7 +63,7 @@ async function allUnpublished(node: Node, jobId: string, count: number): Promise
     reason: null,
     by: "test",
     idempotency: null,
-    defaults: DEFAULTS,
+    defaultsOf: () => DEFAULTS,
   });
   assert(answer.ok);
   return ids;

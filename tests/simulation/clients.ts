@@ -188,7 +188,7 @@ export class Clients {
             reason: key,
             by: "client",
             idempotency: { key, requestHash: job.id },
-            defaults: DEFAULTS,
+            defaultsOf: () => DEFAULTS,
           });
           if (!answer.ok) return { status: 409, occurrenceId: null };
           void publishCommitted(ports, answer.messages);

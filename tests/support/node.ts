@@ -180,7 +180,7 @@ export class Node {
       reason: null,
       by: "test",
       idempotency: null,
-      defaults: DEFAULTS,
+      defaultsOf: () => DEFAULTS,
     });
     if (!answer.ok) return answer.reason;
     await publishCommitted(
