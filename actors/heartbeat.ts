@@ -264,8 +264,9 @@ export function heartbeatActor(
       startedAt: state.startedAt,
       maxParallelJobs: options.maxParallelJobs,
       jobTypes: deps.pool.jobTypes.map((offer) => {
-        const lanesBusy = state.busy.get(offer.name) ?? 0;
-        return { ...offer, lanesBusy, lanesFree: Math.max(0, offer.maxParallelJobs - lanesBusy) };
+        // What was claimed ahead waits for a lane that is counted already.
+        const lanesBusy = Math.min(state.busy.get(offer.name) ?? 0, offer.maxParallelJobs);
+        return { ...offer, lanesBusy, lanesFree: offer.maxParallelJobs - lanesBusy };
       }),
       running: [...running.map(runningOf), ...heldBack(state)],
       reportsHeldBack: deps.reports.heldBack().count,

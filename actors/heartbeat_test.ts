@@ -4,15 +4,17 @@ import type { Events } from "./ports/events.ts";
 import type { RunningAttempt, WorkerInstance } from "./ports/presence.ts";
 import { heartbeatActor, type HeartbeatMessage } from "./heartbeat.ts";
 import type { JobActorMessage } from "./job.ts";
+import type { JobTypeOffer } from "./domain/job_type.ts";
 import type { ActorRef } from "./runtime/actor.ts";
 import { simulate } from "./runtime/simulation.ts";
+import { offer } from "../tests/support/in_process_pool.ts";
 import { KeptLog } from "../tests/support/quiet.ts";
 import { realScheduler } from "../infra/scheduler.ts";
 
 const LEASE_MS = 15_000;
 
 /** A heartbeat whose renewals and announcements are kept. */
-function world() {
+function world(jobTypes: readonly JobTypeOffer[] = []) {
   const { system, clock } = simulate({ soon: realScheduler });
   clock.settleWith(() => system.idle());
   const renewed: (readonly RunningAttempt[])[] = [];
@@ -40,7 +42,7 @@ function world() {
           list: () => Promise.resolve([]),
         },
         events: events as Events,
-        pool: { jobTypes: [] },
+        pool: { jobTypes },
         reports: { heldBack: () => ({ count: heldBack.length, ended: heldBack }) },
         clock,
         log: new KeptLog(),
@@ -104,6 +106,20 @@ Deno.test("heartbeat renews what is held back from its first moment on, and anno
   await clock.advance(LEASE_MS);
   assertEquals(renewed.length, before, "nothing is left to renew");
   assertEquals([announced.at(-1)?.running, announced.at(-1)?.reportsHeldBack], [[], 0]);
+  await system.stop(0);
+});
+
+Deno.test("an attempt that was claimed for the lane of one that is about to end is no second busy lane", async () => {
+  const { system, clock, announced, start, job } = world([offer("X", { maxParallelJobs: 1 })]);
+  const heartbeat = start();
+  heartbeat.tell(started(1, job));
+  heartbeat.tell(started(2, job));
+  await clock.advance(LEASE_MS);
+  assertEquals(announced.at(-1)?.jobTypes.map(({ lanesBusy, lanesFree }) => [lanesBusy, lanesFree]), [[
+    1,
+    0,
+  ]]);
+  assertEquals(announced.at(-1)?.running.length, 2);
   await system.stop(0);
 });
 

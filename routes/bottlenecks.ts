@@ -88,9 +88,12 @@ async function withWantedWorkers(
         types.some(({ jobType }) => jobType === queue.jobType);
       if (!isMeant) return [];
       const workers = planPool(load, {}, queue.jobType).wantedWorkers;
-      return workers === null ? [] : [{ pool, workers }];
+      return workers === null ? [] : [{ pool, workers, present: load.workers }];
     });
-    return { ...queue, wanted: plans.toSorted((a, b) => b.workers - a.workers)[0] ?? null };
+    return {
+      ...queue,
+      wanted: plans.toSorted((a, b) => b.workers - b.present - (a.workers - a.present))[0] ?? null,
+    };
   });
 }
 

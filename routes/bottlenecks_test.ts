@@ -12,6 +12,7 @@ const BUSY: Evidence = {
     hostName: "machine-1",
     cpuShare: 0.95,
     machineShare: null,
+    machinePeak: null,
     rssBytes: 1000,
     memoryLimitBytes: 100_000,
     eventLoopDelay: null,

@@ -28,6 +28,8 @@ export interface ApiEvidence {
   readonly cpuShare: number;
   /** Part of its machine's processors that was busy, whoever used them; null where that may not be asked. */
   readonly machineShare: number | null;
+  /** The same between those two looks where it was the most. */
+  readonly machinePeak: number | null;
   readonly rssBytes: number;
   readonly memoryLimitBytes: number | null;
   /** How late timers came. */
@@ -70,8 +72,11 @@ export interface QueueEvidence {
   readonly lanesBusy: number;
   /** Part of the looks at which something waited and no lane was free. */
   readonly fullShare: number;
-  /** The pool that does most of it, and how many workers it wants by the capacity planner; null when nobody knows. */
-  readonly wanted: { readonly pool: string; readonly workers: number } | null;
+  /**
+   * The pool that lacks most workers, how many it wants by the capacity planner, and how many it has; null when nobody
+   * knows.
+   */
+  readonly wanted: { readonly pool: string; readonly workers: number; readonly present: number } | null;
 }
 
 export interface WorkerEvidence {

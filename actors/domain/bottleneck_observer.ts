@@ -15,26 +15,27 @@ export interface Observer {
   readonly ownDelayMs: number;
   /** Its processors are full: it does not get one when it wants it. */
   readonly isStarved: boolean;
+  /** They were, for some of the time at least: the slowest of its calls may be from then. */
+  readonly wasStarved: boolean;
 }
 
 export function observerOf(evidence: Evidence): Observer {
   const { api } = evidence;
-  if (api === null) return { ownDelayMs: 0, isStarved: false };
+  if (api === null) return { ownDelayMs: 0, isStarved: false, wasStarved: false };
   const ownDelayMs = api.eventLoopDelay?.p99Ms ?? 0;
   const machine = machineShares(evidence).get(api.hostName) ?? 0;
-  return {
-    ownDelayMs,
-    isStarved: machine >= MACHINE_CPU.warning || api.cpuShare >= API_CPU.critical,
-  };
+  const isStarved = machine >= MACHINE_CPU.warning || api.cpuShare >= API_CPU.critical;
+  return { ownDelayMs, isStarved, wasStarved: isStarved || (api.machinePeak ?? 0) >= MACHINE_CPU.warning };
 }
 
 /**
- * Milliseconds by which a server is to be judged; null when this process is as late itself. Of a starved observer only
- * the median counts: it waits for its turn now and then, not at each call.
+ * Milliseconds by which a server is to be judged; null when this process is as late itself. Of an observer that was
+ * starved, were it for seconds of the minute, only the median counts: it waits for its turn now and then, not at each
+ * call, and one call in a hundred is what those seconds hold.
  */
-export function latencyOfServer(latency: Latency, { ownDelayMs, isStarved }: Observer): number | null {
+export function latencyOfServer(latency: Latency, { ownDelayMs, wasStarved }: Observer): number | null {
   if (latency.count < FEWEST_CALLS) return null;
-  const ms = isStarved ? latency.p50Ms : latency.p99Ms;
+  const ms = wasStarved ? latency.p50Ms : latency.p99Ms;
   return ms >= ownDelayMs * 2 ? ms : null;
 }
 

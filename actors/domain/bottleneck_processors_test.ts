@@ -50,6 +50,19 @@ Deno.test("tail latencies seen from a machine without a free processor are not l
   ]);
 });
 
+Deno.test("a machine that was full for some seconds is enough for a tail of few calls, and for no more than a tail", () => {
+  // As it was: 243 calls in 55 s, two or three of them while a build had both processors.
+  const api = { ...API, machineShare: 0.7, machinePeak: 1 };
+  const seen = (p99Ms: number, p50Ms: number): Evidence => ({
+    ...WELL,
+    api,
+    redis: { call: { count: 243, p50Ms, p99Ms }, servers: [REDIS] },
+    postgres: { ...POSTGRES, statement: { count: 243, p50Ms, p99Ms: 108 } },
+  });
+  assertEquals(codes(seen(189, 1.61)), []);
+  assertEquals(codes(seen(189, 60)), ["redis-latency"]);
+});
+
 Deno.test("a tail no longer than twice what this process itself is late is not the server's", () => {
   const late = { ...API, eventLoopDelay: calls(15, 600) };
   assertEquals(codes({ ...WELL, redis: { call: calls(28), servers: [REDIS] }, api: late }), []);

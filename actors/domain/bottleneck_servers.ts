@@ -75,7 +75,7 @@ function redisRules({ call, servers }: RedisEvidence, observer: Observer): reado
     ];
   const areSets = busiest !== undefined && busiest.zsetShare >= ZSET_LIKELY_SHARE;
   // A server that says itself what it is busy with is believed, whatever the observer lacks.
-  const late = tooLate(call, { ...observer, isStarved: observer.isStarved && !areSets }, REDIS_CALL_MS);
+  const late = tooLate(call, { ...observer, wasStarved: observer.wasStarved && !areSets }, REDIS_CALL_MS);
   if (late !== null) {
     found.push({
       code: "redis-latency",
@@ -143,7 +143,7 @@ function postgresRules(
   const found: Bottleneck[] = [];
   // As with Redis: sessions that wait for a lock or the disk are the server's own word.
   const isTold = waitingForLocks >= WAITING_SESSIONS || waitingForDisk >= WAITING_SESSIONS;
-  const late = tooLate(statement, { ...observer, isStarved: observer.isStarved && !isTold }, STATEMENT_MS);
+  const late = tooLate(statement, { ...observer, wasStarved: observer.wasStarved && !isTold }, STATEMENT_MS);
   const busy = working + waitingForDisk;
   const loaded = severityOf(busy, WORKING_SESSIONS);
   const shared: readonly Proof[] = [

@@ -207,11 +207,19 @@ Deno.test("how many workers are wanted is said where the planner knows, and only
   const changeFor = (wanted: QueueEvidence["wanted"], pool: string | null = null) =>
     findBottlenecks(queue({ ...growing, growthPerSecond: 5, wanted, pool }))[0]?.changes[0] ?? "";
   assertStringIncludes(
-    changeFor({ pool: "email", workers: 5 }),
+    changeFor({ pool: "email", workers: 5, present: 2 }),
     "Add workers to email: 5 would do what comes now, there are 2",
   );
-  assertStringIncludes(changeFor({ pool: "email", workers: 5 }), "deployment email --replicas=5");
-  assertStringIncludes(changeFor({ pool: "email", workers: 2 }), "deployment <pool> --replicas=<n>");
+  assertStringIncludes(changeFor({ pool: "email", workers: 5, present: 2 }), "deployment email --replicas=5");
+  assertStringIncludes(
+    changeFor({ pool: "email", workers: 2, present: 2 }),
+    "deployment <pool> --replicas=<n>",
+  );
+  // Another pool that offers the type as well is no reason to add none to this one.
+  assertStringIncludes(
+    changeFor({ pool: "email", workers: 2, present: 1 }),
+    "Add workers to email: 2 would do what comes now, there is 1",
+  );
   assertStringIncludes(changeFor(null, "email_pool"), "deployment email-pool --replicas=<n>");
 });
 
@@ -231,6 +239,7 @@ const anyApi = fc.record({
   hostName: fc.constantFrom("a", "b"),
   cpuShare: share,
   machineShare: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: null }),
+  machinePeak: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: null }),
   rssBytes: fc.nat(),
   memoryLimitBytes: fc.option(fc.nat(), { nil: null }),
   eventLoopDelay: fc.option(latency, { nil: null }),
@@ -250,7 +259,9 @@ const anyQueue = fc.record({
   lanes: fc.nat(100),
   lanesBusy: fc.nat(100),
   fullShare: fc.double({ min: 0, max: 1, noNaN: true }),
-  wanted: fc.option(fc.record({ pool: fc.string(), workers: fc.nat(100) }), { nil: null }),
+  wanted: fc.option(fc.record({ pool: fc.string(), workers: fc.nat(100), present: fc.nat(100) }), {
+    nil: null,
+  }),
 });
 const anyWorker = fc.record({
   workerId: fc.string(),

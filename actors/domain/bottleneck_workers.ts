@@ -80,7 +80,7 @@ function lanesProof({ lanes, lanesBusy, workers }: QueueEvidence) {
 
 function addWorkers({ jobType, pool, workers, wanted }: QueueEvidence): readonly string[] {
   if (workers === 0) return [`Start one: milvaion worker --types ${jobType}`];
-  const known = wanted !== null && wanted.workers > workers ? wanted : null;
+  const known = wanted !== null && wanted.workers > wanted.present ? wanted : null;
   const name = pool ?? known?.pool ?? null;
   const count = known?.workers ?? "<n>";
   const deployment = name === null ? "<pool>" : name.toLowerCase().replaceAll("_", "-");
@@ -88,7 +88,7 @@ function addWorkers({ jobType, pool, workers, wanted }: QueueEvidence): readonly
     `Add workers${name === null ? "" : ` to ${name}`}: ` +
     (known === null
       ? ""
-      : `${count} would do what comes now, there ${workers === 1 ? "is" : "are"} ${workers}: `) +
+      : `${count} would do what comes now, there ${known.present === 1 ? "is" : "are"} ${known.present}: `) +
     `kubectl -n milvaion scale deployment ${deployment} --replicas=${count}, or docker compose up -d --scale ` +
     `${name ?? "<pool>"}=${count}. milvaion capacity says how many do how much.`,
     "Let KEDA do it: infra/deploy/kubernetes has a ScaledObject that goes by the queue's depth.",

@@ -155,7 +155,8 @@ function standingPools(facts: WorkloadFacts): ReadonlyMap<string, StandingPool> 
       }
     }
     const whole = able.reduce<Offer>((all, { maxParallelJobs, jobTypes }) => {
-      const lanesBusy = jobTypes.reduce((busy, type) => busy + type.lanesBusy, 0);
+      const ofTypes = jobTypes.reduce((busy, type) => busy + type.lanesBusy, 0);
+      const lanesBusy = Math.min(ofTypes, maxParallelJobs);
       return sum(all, { workers: 1, lanes: maxParallelJobs, lanesBusy });
     }, NO_OFFER);
     pools.set(pool, { ...whole, types });

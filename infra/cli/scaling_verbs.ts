@@ -1,6 +1,7 @@
 /** `milvaion bottlenecks`: what is too much now, and what to change. */
 import { printable } from "../log.ts";
 import type { JsonObject } from "./api_client.ts";
+import { bytesText } from "../../actors/domain/capacity_words.ts";
 import { cell } from "./table.ts";
 import type { Shown, Verb } from "./verb.ts";
 
@@ -47,10 +48,20 @@ export function proofText({ name, value, unit, limit }: JsonObject): string {
 
 /** `cpu of API instance x: 0.8 of 1 processors, 80 %`, and what is to be said about the figure. */
 export function useText({ resource, place, used, limit, unit, share, note }: JsonObject): string {
-  const short = (value: unknown) => Number(Number(value).toPrecision(3)).toLocaleString("en");
-  return `${cell(resource)} of ${cell(place)}: ${short(used)} of ${short(limit)} ${cell(unit)}, ${
-    short(Number(share) * 100)
-  } %${typeof note === "string" ? ` (${note})` : ""}`;
+  const amounts = unit === "%" ? "" : `${amountsOf(used, limit, unit)}, `;
+  return `${cell(resource)} of ${cell(place)}: ${amounts}${short(Number(share) * 100)} %${
+    typeof note === "string" ? ` (${note})` : ""
+  }`;
+}
+
+function amountsOf(used: unknown, limit: unknown, unit: unknown): string {
+  if (unit === "bytes") return `${bytesText(Number(used))} of ${bytesText(Number(limit))}`;
+  return `${short(used)} of ${short(limit)} ${cell(unit)}`;
+}
+
+/** Three digits that mean something. */
+function short(value: unknown): string {
+  return Number(Number(value).toPrecision(3)).toLocaleString("en");
 }
 
 function list(value: unknown): readonly JsonObject[] {

@@ -93,6 +93,19 @@ Deno.test("before scaling: what is nearest to its limit is named, each kind with
     of("bottleneck").message,
     /Nearest to its limit: cpu of API instance a: 0.4 of 1 processors, 40 %/,
   );
+  const machine = { resource: "cpu", place: "machine m", used: 41.7, limit: 100, unit: "%", share: 0.417 };
+  const memory = {
+    resource: "memory",
+    place: "worker w",
+    used: 125e6,
+    limit: 25.3e9,
+    unit: "bytes",
+    share: 0.00494,
+  };
+  assertMatch(
+    (await stage("before-scaling", { resources: [machine, memory] })).of("bottleneck").message,
+    /cpu of machine m: 41.7 %; memory of worker w: 125 MB of 25.3 GB, 0.494 %/,
+  );
   assertMatch(of("bottleneck").message, /network of way to Redis: 2 of 20 ms, 10 %/);
   const near = (await stage("before-scaling", { resources: [{ ...CPU, share: 0.9 }] })).of("bottleneck");
   assertEquals(near.state, "warning");

@@ -12,6 +12,7 @@ import { machineShare } from "./processors.ts";
 import { costlyBetween } from "./statements.ts";
 import {
   latencyBetween,
+  machinePeak,
   perSecond,
   postgresEvidence,
   queueEvidence,
@@ -79,6 +80,7 @@ export class Survey implements EvidenceSource {
         hostName: options.hostName,
         cpuShare: perSecond(first.processors.ownMs, last.processors.ownMs, seconds) / 1000,
         machineShare: machineShare(first.processors.machine, last.processors.machine, seconds),
+        machinePeak: machinePeak(looks),
         rssBytes: load.rssBytes,
         memoryLimitBytes: load.memoryLimitBytes,
         eventLoopDelay: latencyBetween(first.eventLoop, last.eventLoop),

@@ -13,6 +13,7 @@ import type { Distribution } from "../metrics.ts";
 import type { PostgresLoad } from "../postgres/server_load.ts";
 import type { RedisServerLoad } from "../redis/server_load.ts";
 import type { Look } from "./look.ts";
+import { machineShare } from "./processors.ts";
 
 /** By how much a counter grew a second. One that went back was begun anew. */
 export function perSecond(first: number | null, last: number | null, seconds: number): number {
@@ -39,6 +40,16 @@ export function latencyBetween(first: Distribution, last: Distribution): Latency
     return lower * 1000;
   };
   return { count, p50Ms: at(0.5), p99Ms: at(0.99) };
+}
+
+/** Part of the machine's processors that was busy between those two looks where it was the most. */
+export function machinePeak(looks: readonly Pick<Look, "at" | "processors">[]): number | null {
+  const shares = looks.slice(1).flatMap(({ at, processors }, index) => {
+    const before = looks[index];
+    if (before === undefined) return [];
+    return machineShare(before.processors.machine, processors.machine, (at - before.at) / 1000) ?? [];
+  });
+  return shares.length === 0 ? null : Math.max(...shares);
 }
 
 /** Slope of the line that lies nearest to all points: `y` a second. */

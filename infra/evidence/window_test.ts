@@ -7,6 +7,7 @@ import { loadOf } from "../redis/server_load.ts";
 import type { Look } from "./look.ts";
 import {
   latencyBetween,
+  machinePeak,
   perSecond,
   queueEvidence,
   redisEvidence,
@@ -65,6 +66,15 @@ Deno.test("what is slower than every bucket counts as the last bound, and nothin
   assertEquals(latencyBetween(first, first), null);
   meter.observe("redis_call_seconds", 3600);
   assertEquals(latencyBetween(first, reader.distribution("redis_call_seconds"))?.p99Ms, 10_000);
+});
+
+Deno.test("the fullest time between two looks is a machine's peak; where it may not be asked there is none", () => {
+  const look = (at: number, busyMs: number | null) => ({
+    at,
+    processors: { ownMs: 0, machine: busyMs === null ? null : { busyMs, processors: 2 } },
+  });
+  assertEquals(machinePeak([look(0, 0), look(5000, 2000), look(10_000, 12_000), look(15_000, 13_000)]), 1);
+  assertEquals([machinePeak([look(0, 0)]), machinePeak([look(0, null), look(5000, null)])], [null, null]);
 });
 
 Deno.test("property: the slope of a line is its slope, whatever its height", () => {

@@ -17,6 +17,7 @@ export const API: ApiEvidence = {
   hostName: "machine-1",
   cpuShare: 0.1,
   machineShare: 0.4,
+  machinePeak: 0.6,
   rssBytes: 100_000_000,
   memoryLimitBytes: GB,
   eventLoopDelay: calls(2, 600),
