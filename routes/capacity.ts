@@ -196,8 +196,10 @@ async function plan(
   { facts, isCut }: GatheredWorkload,
 ): Promise<z.output<typeof capacityView>> {
   const loads = selected(poolLoads(facts), query);
-  const whatIf: WhatIf = query;
-  const plans = loads.map((load) => ({ load, plan: planPool(load, whatIf, query.jobType ?? null) }));
+  const plans = loads.map((load) => ({
+    load,
+    plan: planPool(load, whatIfOf(query, load, loads), query.jobType ?? null),
+  }));
   const workers = plans.reduce((sum, { plan }) => sum + Math.max(plan.workers, plan.wantedWorkers ?? 0), 0);
   const types = plans.flatMap(({ plan }) => plan.types);
   const runsPerSecond = Math.max(
@@ -251,15 +253,12 @@ function selected(all: readonly PoolLoad[], query: CapacityQuery): readonly Pool
   const withType = jobType === undefined
     ? ofPool
     : ofPool.filter(({ types }) => types.some((type) => type.jobType === jobType));
-  const found = jobType === undefined || query.backlog === undefined
-    ? withType
-    : withType.map((load) => withBacklog(load, jobType, query.backlog ?? 0));
-  if (found.length > 0 || (pool === undefined && jobType === undefined)) return found;
+  if (withType.length > 0 || (pool === undefined && jobType === undefined)) return withType;
   const known = all.flatMap(({ types }) => types).find((type) => type.jobType === jobType);
   const isImagined = jobType !== undefined && workers !== undefined && maxParallelJobs !== undefined &&
     (averageSeconds !== undefined || (known?.runs ?? null) !== null);
   if (isImagined) {
-    const type = { ...UNHEARD_OF, jobType, runs: known?.runs ?? null, waiting: query.backlog ?? 0 };
+    const type = { ...UNHEARD_OF, jobType, runs: known?.runs ?? null };
     return [{ pool: pool ?? null, workers: 0, lanes: 0, lanesBusy: 0, types: [type] }];
   }
   if (pool !== undefined && ofPool.length === 0) {
@@ -269,19 +268,24 @@ function selected(all: readonly PoolLoad[], query: CapacityQuery): readonly Pool
   throw unknownName("job type", jobType ?? "", [...names].sort());
 }
 
-const UNHEARD_OF: Omit<TypeLoad, "jobType" | "runs" | "waiting"> = {
+const UNHEARD_OF: Omit<TypeLoad, "jobType" | "runs"> = {
   workers: 0,
   lanes: 0,
   lanesBusy: 0,
   arrivalsPerSecond: 0,
   recentPerSecond: 0,
   promisedPerSecond: 0,
+  waiting: 0,
   oldestReadyAt: null,
 };
 
-function withBacklog(load: PoolLoad, jobType: string, backlog: number): PoolLoad {
-  const types = load.types.map((type) => type.jobType === jobType ? { ...type, waiting: backlog } : type);
-  return { ...load, types };
+/** A backlog and a rate are of one type, and shared by its pools as the work is: by their lanes. */
+function whatIfOf(query: CapacityQuery, load: PoolLoad, loads: readonly PoolLoad[]): WhatIf {
+  const { jobType, backlog, ...rest } = query;
+  if (jobType === undefined) return rest;
+  const lanesOf = ({ types }: PoolLoad) => types.find((type) => type.jobType === jobType)?.lanes ?? 0;
+  const all = loads.reduce((sum, one) => sum + lanesOf(one), 0);
+  return { ...rest, backlog, share: all === 0 ? 1 / loads.length : lanesOf(load) / all };
 }
 
 /** What would bring the plan about: the workers that were asked about, or those that are needed. */

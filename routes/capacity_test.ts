@@ -99,6 +99,24 @@ Deno.test("what if: load, lanes, workers, duration, a rate and a wait change wha
     assertStringIncludes(body.pools[0].manifest.kubernetesPatch, "replicas: 4");
   }));
 
+Deno.test("what is asked of a type that two pools offer is shared by their lanes, unless one of them is named", () =>
+  withApi(async (api) => {
+    await api.announce([offer("SampleJob", { maxParallelJobs: 3 })], "large");
+    await api.announce([offer("SampleJob", { maxParallelJobs: 1 })], "small");
+    const path = "/api/v1/capacity?jobType=SampleJob&averageSeconds=1&targetRate=12&backlog=4000";
+    const asked = async (more: string) => {
+      const { body } = await api.get(path + more);
+      // deno-lint-ignore no-explicit-any -- as above
+      return body.pools.map(({ pool, types: [type] }: any) => [
+        pool,
+        type.backlog,
+        type.workersFor.targetRate,
+      ]);
+    };
+    assertEquals(await asked(""), [["large", 3000, 3], ["small", 1000, 3]]);
+    assertEquals(await asked("&pool=small"), [["small", 4000, 12]]);
+  }, { offers: [] }));
+
 Deno.test("the guide's example can be asked before anything ran: 15 a second, 900 a minute", () =>
   withApi(async (api) => {
     const { status, body } = await api.get(

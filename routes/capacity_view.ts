@@ -37,7 +37,9 @@ const typePlanView = z.strictObject({
   expectedWait: waitView.nullable().describe(
     "For a lane (Erlang C); null when it grows without end, or is unknown",
   ),
-  backlog: z.number().describe("Runs that are ready and wait now"),
+  backlog: z.number().describe(
+    "Runs that are ready and wait now, or the pool's share of those that were asked about",
+  ),
   drain: z.enum(DRAINS).describe(
     "What becomes of the backlog. unknown: no run was measured; never: more comes than is done, or there is no lane",
   ),

@@ -23,6 +23,16 @@ export function refuse(
   return z.NEVER;
 }
 
+/** What was given, as a refusal shows it: enough to be found again. */
+export function givenText(value: unknown): string {
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object" && value !== null) return "an object";
+  if (typeof value !== "string") return String(value);
+  return JSON.stringify(value.length > GIVEN_SHOWN ? `${value.slice(0, GIVEN_SHOWN)}…` : value);
+}
+
+const GIVEN_SHOWN = 40;
+
 /** The id of something, in a query or a body. */
 export const idField = z.string().transform((text, context) =>
   parseId(text) ?? refuse(context, "id_invalid", "is not a UUID.")
@@ -53,7 +63,12 @@ export function choiceField<const T extends readonly [string, ...string[]]>(name
     const name = typeof value === "number" ? names[value] : names.find((one) => one === value);
     if (name !== undefined) return name;
     const allowed = names.map((one, index) => `${one} (${index})`);
-    return refuse(context, "choice_unknown", `must be one of ${allowed.join(", ")}.`, allowed);
+    return refuse(
+      context,
+      "choice_unknown",
+      `is ${givenText(value)} and must be one of ${allowed.join(", ")}.`,
+      allowed,
+    );
   }).meta({ enum: [...names, ...names.keys()] });
 }
 
@@ -76,9 +91,9 @@ export const reasonField = z.string().trim().min(1).max(500).describe("Why, in a
 export function queryInteger(minimum: number, maximum: number) {
   return z.string().transform((text, context) => {
     const value = /^-?\d+$/.test(text) ? Number(text) : NaN;
-    if (Number.isNaN(value)) return refuse(context, "type", "must be an integer.");
+    if (Number.isNaN(value)) return refuse(context, "type", `is ${givenText(text)} and must be an integer.`);
     if (value >= minimum && value <= maximum) return value;
-    return refuse(context, "out_of_range", `must lie between ${minimum} and ${maximum}.`, [
+    return refuse(context, "out_of_range", `is ${text} and must lie between ${minimum} and ${maximum}.`, [
       `${minimum}…${maximum}`,
     ]);
   }).meta({ type: "integer", minimum, maximum });
@@ -88,9 +103,11 @@ export function queryInteger(minimum: number, maximum: number) {
 export function queryNumber(minimum: number, maximum: number) {
   return z.string().transform((text, context) => {
     const value = /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
-    if (Number.isNaN(value)) return refuse(context, "type", "must be a number, such as 2 or 0.5.");
+    if (Number.isNaN(value)) {
+      return refuse(context, "type", `is ${givenText(text)} and must be a number, such as 2 or 0.5.`);
+    }
     if (value >= minimum && value <= maximum) return value;
-    return refuse(context, "out_of_range", `must lie between ${minimum} and ${maximum}.`, [
+    return refuse(context, "out_of_range", `is ${text} and must lie between ${minimum} and ${maximum}.`, [
       `${minimum}…${maximum}`,
     ]);
   }).meta({ type: "number", minimum, maximum });

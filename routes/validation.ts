@@ -2,6 +2,7 @@
 import type { z } from "zod";
 import { nearestNames } from "../actors/domain/nearest.ts";
 import type { FieldError } from "./errors.ts";
+import { givenText } from "./fields.ts";
 
 type Path = readonly PropertyKey[];
 type Issue = z.core.$ZodIssue;
@@ -61,8 +62,13 @@ function explain(issue: Issue, schema: z.ZodType, value: unknown): readonly Expl
   const { path } = issue;
   switch (issue.code) {
     case "invalid_type": {
-      if (valueAt(value, path) === undefined) return [{ path, code: "required", message: "is missing." }];
-      return [{ path, code: "type", message: `must be ${withArticle(issue.expected)}.` }];
+      const given = valueAt(value, path);
+      if (given === undefined) return [{ path, code: "required", message: "is missing." }];
+      return [{
+        path,
+        code: "type",
+        message: `is ${givenText(given)} and must be ${withArticle(issue.expected)}.`,
+      }];
     }
     case "unrecognized_keys": {
       const known = keysAt(schema, path);
@@ -82,15 +88,22 @@ function explain(issue: Issue, schema: z.ZodType, value: unknown): readonly Expl
       const allowed = issue.values.map((one) =>
         typeof one === "string" ? one : JSON.stringify(one) ?? String(one)
       );
-      const isMissing = valueAt(value, path) === undefined;
-      const message = `must be ${allowed.length === 1 ? "" : "one of "}${allowed.join(", ")}.`;
+      const given = valueAt(value, path);
+      const isMissing = given === undefined;
+      const message = `${isMissing ? "is missing" : `is ${givenText(given)}`} and must be ${
+        allowed.length === 1 ? "" : "one of "
+      }${allowed.join(", ")}.`;
       return [{ path, code: isMissing ? "required" : "choice_unknown", message, allowed }];
     }
     case "too_small":
     case "too_big":
-      return [{ path, ...bound(issue) }];
+      return [{ path, ...bound(issue, valueAt(value, path)) }];
     case "not_multiple_of":
-      return [{ path, code: "out_of_range", message: `must be a multiple of ${issue.divisor}.` }];
+      return [{
+        path,
+        code: "out_of_range",
+        message: `is ${givenText(valueAt(value, path))} and must be a multiple of ${issue.divisor}.`,
+      }];
     case "invalid_format":
       return [{ path, code: "format", message: `has not the form of ${formName(issue)}.` }];
     case "invalid_union":
@@ -102,23 +115,35 @@ function explain(issue: Issue, schema: z.ZodType, value: unknown): readonly Expl
   }
 }
 
-function bound(issue: Extract<Issue, { code: "too_small" | "too_big" }>): Omit<Explained, "path"> {
+function bound(
+  issue: Extract<Issue, { code: "too_small" | "too_big" }>,
+  given: unknown,
+): Omit<Explained, "path"> {
   const isBig = issue.code === "too_big";
   const limit = String(isBig ? issue.maximum : issue.minimum);
   const word = isBig
     ? (issue.inclusive === false ? "less than" : "at most")
     : (issue.inclusive === false ? "more than" : "at least");
+  const length = typeof given === "string" || Array.isArray(given) ? given.length : null;
+  const has = (noun: string) => length === null ? "" : `has ${length} ${noun}${length === 1 ? "" : "s"} and `;
   switch (issue.origin) {
     case "string":
-      return { code: isBig ? "too_long" : "too_short", message: `must have ${word} ${limit} characters.` };
+      return {
+        code: isBig ? "too_long" : "too_short",
+        message: `${has("character")}must have ${word} ${limit}.`,
+      };
     case "array":
     case "set":
       return {
         code: isBig ? "too_many_items" : "too_few_items",
-        message: `must have ${word} ${limit} items.`,
+        message: `${has("item")}must have ${word} ${limit}.`,
       };
     default:
-      return { code: "out_of_range", message: `must be ${word} ${limit}.`, allowed: [`${word} ${limit}`] };
+      return {
+        code: "out_of_range",
+        message: `is ${givenText(given)} and must be ${word} ${limit}.`,
+        allowed: [`${word} ${limit}`],
+      };
   }
 }
 

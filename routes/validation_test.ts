@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { z } from "zod";
-import { choiceField, instantField, lineField } from "./fields.ts";
+import { choiceField, instantField, lineField, queryInteger, queryNumber } from "./fields.ts";
 import { errorsOf } from "./validation.ts";
 
 const schema = z.strictObject({
@@ -62,4 +62,34 @@ Deno.test("choices are read by name and by number, and by nothing else", () => {
 Deno.test("a pointer escapes what JSON pointers escape", () => {
   const [error] = errorsOf(z.strictObject({}), { "a/b~c": 1 }, ["jobData"]);
   assertEquals(error?.pointer, "/jobData/a~1b~0c");
+});
+
+Deno.test("a refusal says what was given, and no more of it than helps", () => {
+  const schema = z.strictObject({
+    retries: z.int().min(0),
+    name: z.string().max(3),
+    tags: z.array(z.string()).max(1),
+    window: queryInteger(60, 600),
+    load: queryNumber(0, 10),
+    policy: choiceField(["Skip", "Queue"]),
+  });
+  const said = (value: Record<string, unknown>) => errorsOf(schema, value).map(({ message }) => message);
+  assertEquals(
+    said({ retries: -1, name: "long", tags: ["a", "b"], window: "5", load: "two", policy: 7 }),
+    [
+      "retries is -1 and must be at least 0.",
+      "name has 4 characters and must have at most 3.",
+      "tags has 2 items and must have at most 1.",
+      "window is 5 and must lie between 60 and 600.",
+      'load is "two" and must be a number, such as 2 or 0.5.',
+      "policy is 7 and must be one of Skip (0), Queue (1).",
+    ],
+  );
+  assertEquals(said({ retries: "5", name: {}, tags: null, window: "x".repeat(99), load: "1", policy: [] }), [
+    'retries is "5" and must be a number.',
+    "name is an object and must be a string.",
+    "tags is null and must be an array.",
+    `window is "${"x".repeat(40)}…" and must be an integer.`,
+    "policy is a list and must be one of Skip (0), Queue (1).",
+  ]);
 });

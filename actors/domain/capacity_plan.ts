@@ -25,6 +25,10 @@ export interface WhatIf {
   readonly targetRate?: number | undefined;
   /** 95 of 100 runs are to wait no longer. */
   readonly targetWaitSeconds?: number | undefined;
+  /** Runs that wait, instead of those that do. */
+  readonly backlog?: number | undefined;
+  /** Part of `targetRate` and `backlog` that this pool takes, 0 to 1; other pools that offer the type take the rest. */
+  readonly share?: number | undefined;
 }
 
 /** Unknown: lanes take from it, but no run was measured. Never: more comes than is done, or there is no lane. */
@@ -114,6 +118,10 @@ export function planPool(load: PoolLoad, whatIf: WhatIf = {}, only: string | nul
   };
 }
 
+function shareOf(all: number, { share }: WhatIf): number {
+  return all * (share ?? 1);
+}
+
 function appliesTo({ jobType }: TypeLoad, only: string | null): boolean {
   return only === null || jobType === only;
 }
@@ -145,7 +153,7 @@ function standingOf(pool: PoolLoad, type: TypeLoad, whatIf: WhatIf): Standing {
   const isScheduled = type.promisedPerSecond > type.arrivalsPerSecond;
   const demand = Math.max(type.promisedPerSecond, type.arrivalsPerSecond) * (whatIf.load ?? 1);
   return {
-    load: type,
+    load: whatIf.backlog === undefined ? type : { ...type, waiting: shareOf(whatIf.backlog, whatIf) },
     workers,
     maxParallelJobs: whatIf.maxParallelJobs ?? perWorker,
     averageSeconds,
@@ -201,8 +209,10 @@ function planType(
 
 function workersFor(
   { load, averageSeconds, maxParallelJobs, demandPerSecond }: Standing,
-  { targetRate, targetWaitSeconds }: WhatIf,
+  whatIf: WhatIf,
 ): WorkersFor {
+  const { targetWaitSeconds } = whatIf;
+  const targetRate = whatIf.targetRate === undefined ? undefined : shareOf(whatIf.targetRate, whatIf);
   if (averageSeconds === null || maxParallelJobs === 0) {
     return { demand: null, targetRate: null, targetWait: null, all: null };
   }
@@ -237,7 +247,7 @@ function sentencesOf(
   if (averageSeconds === null || plan.jobsPerSecond === null) {
     return [
       `No run of ${jobType} was measured, so nothing can be said of its rate: let it run once, or give averageSeconds.`,
-      ...backlogSentence(plan),
+      ...backlogSentence(plan, whatIf),
     ];
   }
   const sentences: string[] = [];
@@ -265,7 +275,7 @@ function sentencesOf(
   return [
     ...sentences,
     ...demandSentences(plan),
-    ...backlogSentence(plan),
+    ...backlogSentence(plan, whatIf),
     ...workersSentences(plan, whatIf),
   ];
 }
@@ -291,7 +301,9 @@ function demandSentences(plan: Omit<TypePlan, "sentences">): readonly string[] {
       : `${partText(waiting.probability)} of the runs wait for a lane, ${
         spanText(waiting.meanSeconds)
       } on average ` +
-        `over all; 95 of 100 no longer than ${spanText(waiting.p95Seconds)}.`),
+        `over all; 95 of 100 ${
+          waiting.p95Seconds === 0 ? "do not wait" : `no longer than ${spanText(waiting.p95Seconds)}`
+        }.`),
   ];
 }
 
@@ -308,23 +320,39 @@ function drainOf({ backlog, seconds, isMeasured, lanes }: {
 
 function backlogSentence(
   { backlog, drain, drainSeconds, lanes }: Pick<TypePlan, "backlog" | "drain" | "drainSeconds" | "lanes">,
+  whatIf: WhatIf,
 ): readonly string[] {
-  const waits = `${amountText(backlog, "run")} ${backlog === 1 ? "waits" : "wait"} now`;
-  const they = backlog === 1 ? "it" : "they";
+  const isOne = backlog === 1;
+  const what = waitingText(backlog, whatIf);
   switch (drain) {
     case "empty":
       return [];
     case "drains":
-      return [`${waits}; nothing waits after ${spanText(drainSeconds ?? 0)}.`];
+      return [`${what.then} nothing waits after ${spanText(drainSeconds ?? 0)}.`];
     case "never":
       return [
         lanes === 0
-          ? `${waits}, and there is no lane for ${backlog === 1 ? "it" : "them"}.`
-          : `${waits}, and it will not become less.`,
+          ? `${what.and} there is no lane for ${isOne ? "it" : "them"}.`
+          : `${what.and} it will not become less.`,
       ];
     case "unknown":
-      return [`${waits}; when ${they} will have drained cannot be said.`];
+      return [`${what.then} when ${isOne ? "it" : "they"} will have drained cannot be said.`];
   }
+}
+
+/** How a sentence begins about what waits, or would. */
+function waitingText(
+  count: number,
+  { backlog, share = 1 }: WhatIf,
+): { readonly then: string; readonly and: string } {
+  if (backlog === undefined) {
+    const waits = `${amountText(count, "run")} ${count === 1 ? "waits" : "wait"} now`;
+    return { then: `${waits};`, and: `${waits}, and` };
+  }
+  const runs = share < 1
+    ? `${roundText(count)} of ${amountText(backlog, "run")}`
+    : amountText(backlog, "run");
+  return { then: `With ${runs} waiting,`, and: `With ${runs} waiting,` };
 }
 
 function workersSentences(
@@ -336,7 +364,10 @@ function workersSentences(
     sentences.push(`${amountText(demand, "worker")} would have lanes busy for 80 % of the time at most.`);
   }
   if (targetRate !== null) {
-    sentences.push(`${rateText(whatIf.targetRate ?? 0)} need ${amountText(targetRate, "worker")}.`);
+    const all = whatIf.targetRate ?? 0;
+    const own = shareOf(all, whatIf);
+    const rate = own < all ? `${rateText(own)}, its share of ${rateText(all)},` : rateText(all);
+    sentences.push(`${rate} need ${amountText(targetRate, "worker")}.`);
   }
   if (whatIf.targetWaitSeconds !== undefined) {
     const wait = `For 95 of 100 runs to wait no longer than ${spanText(whatIf.targetWaitSeconds)}`;

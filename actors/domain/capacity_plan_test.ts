@@ -119,6 +119,28 @@ Deno.test("when a backlog drains it says when, never when it does not, and that 
   assertEquals(drain(...noLanes), ["never", null, "50 runs wait now, and there is no lane for them."]);
 });
 
+Deno.test("a backlog and a target rate that are asked about are shared by the pools that offer the type, and said so", () => {
+  const asked = { backlog: 1000, targetRate: 50, load: 0 };
+  const plan = only(pool([type({ arrivalsPerSecond: 1, waiting: 7 })]), { ...asked, share: 0.9 });
+  assertEquals([plan.backlog, plan.drainSeconds, plan.workersFor.targetRate], [900, 60, 9]);
+  assertStringIncludes(
+    plan.sentences.join(" "),
+    "With 900 of 1,000 runs waiting, nothing waits after 60 s. 45 a second, its share of 50 a second, need 9 workers.",
+  );
+  const alone = only(pool([type({ arrivalsPerSecond: 1, waiting: 7 })]), asked);
+  assertEquals([alone.backlog, alone.workersFor.targetRate], [1000, 10]);
+  assertStringIncludes(
+    alone.sentences.join(" "),
+    "With 1,000 runs waiting, nothing waits after 66.7 s. 50 a second need 10",
+  );
+});
+
+Deno.test("where 19 of 20 runs find a free lane, none of 95 of 100 waits, and it is not said of 0 ms", () => {
+  const plan = only(pool([type({ arrivalsPerSecond: 9 })]));
+  assertEquals(plan.waiting?.p95Seconds, 0);
+  assertStringIncludes(plan.sentences.join(" "), "on average over all; 95 of 100 do not wait.");
+});
+
 Deno.test("a target wait and a target rate name the workers that they need", () => {
   const plan = only(pool([type({ arrivalsPerSecond: 14 })]), { targetRate: 30, targetWaitSeconds: 0 });
   assertEquals(plan.workersFor.targetRate, 6);

@@ -54,7 +54,12 @@ export const CAPACITY_VERBS: readonly Verb[] = [
       },
       { name: "target-wait", kind: "text", value: "SECONDS", about: "95 of 100 runs are to wait no longer" },
       { name: "scheduled-jobs", kind: "text", value: "N", about: "Size each server for so many jobs" },
-      { name: "backlog", kind: "text", value: "N", about: "Size them for so many waiting messages" },
+      {
+        name: "backlog",
+        kind: "text",
+        value: "N",
+        about: "Size them for so many waiting messages; with --type, when they are done",
+      },
       { name: "history-days", kind: "text", value: "DAYS", about: "Days of history to keep (30)" },
       { name: "manifest", kind: "flag", about: "Print what to apply, and nothing else" },
     ],
@@ -151,6 +156,11 @@ function shownCapacity(body: JsonObject): Shown {
   };
 }
 
+/** A comment, for what reads it expects YAML. */
+const NOTHING_TO_APPLY =
+  "# Nothing to apply: no run was measured, so nobody knows how many workers are needed. Let the type run once, or give\n" +
+  "# --average-seconds or --workers.\n";
+
 function shownManifests(body: JsonObject): Shown {
   return {
     json: body,
@@ -164,7 +174,7 @@ function shownManifests(body: JsonObject): Shown {
         return [
           [...lines, ...String(kubernetesPatch).trimEnd().split("\n").map(printable)].join("\n") + "\n",
         ];
-      }).join("---\n"),
+      }).join("---\n") || NOTHING_TO_APPLY,
   };
 }
 

@@ -122,11 +122,11 @@ export class TestApi {
     return made;
   }
 
-  /** A worker says that it is there. */
-  async announce(offers: readonly JobTypeOffer[]): Promise<void> {
+  /** A worker says that it is there; one for each pool. */
+  async announce(offers: readonly JobTypeOffer[], workerId = "local"): Promise<void> {
     await this.adapters.presence.announce({
-      workerId: "local",
-      instanceId: "worker-1",
+      workerId,
+      instanceId: workerId === "local" ? "worker-1" : `${workerId}-1`,
       hostName: "test",
       version: "0.0.0",
       startedAt: this.clock.now(),
