@@ -129,8 +129,8 @@ const AT_LIMITS: Readonly<Record<string, readonly [at: Evidence, below: Evidence
     worker({ eventLoopDelayMs: EVENT_LOOP_DELAY_MS.warning - 1 }),
   ],
   "payload-size": [
-    worker({ largestPayload: { jobType: "SampleJob", bytes: PAYLOAD_BYTES.warning } }),
-    worker({ largestPayload: { jobType: "SampleJob", bytes: PAYLOAD_BYTES.warning - 1 } }),
+    worker({ largestPayload: { jobType: "SampleJob", bytes: PAYLOAD_BYTES } }),
+    worker({ largestPayload: { jobType: "SampleJob", bytes: PAYLOAD_BYTES - 1 } }),
   ],
 };
 
@@ -221,6 +221,11 @@ Deno.test("how many workers are wanted is said where the planner knows, and only
     "Add workers to email: 2 would do what comes now, there is 1",
   );
   assertStringIncludes(changeFor(null, "email_pool"), "deployment email-pool --replicas=<n>");
+});
+
+Deno.test("job data that were accepted are never more than a warning", () => {
+  const [found] = findBottlenecks(worker({ largestPayload: { jobType: "SampleJob", bytes: 200_000 } }));
+  assertEquals([found?.code, found?.severity], ["payload-size", "warning"]);
 });
 
 Deno.test("a queue that jumped once, or is nearly empty, does not grow", () => {

@@ -87,6 +87,9 @@ export interface PoolPlan {
 /** Beyond this the machine is the limit, not the lanes: tests/bench/README.md. */
 const CARRIED_PER_SECOND = 5000;
 
+/** Part of its lanes that others of the pool must take from a type for a sentence. */
+const WORTH_SAYING = 0.005;
+
 /** Plans a pool. `only` leaves out its other types, whose work is counted all the same. */
 export function planPool(load: PoolLoad, whatIf: WhatIf = {}, only: string | null = null): PoolPlan {
   const standings = load.types.map((type) =>
@@ -259,7 +262,7 @@ function sentencesOf(
       `${rateText(formula)}, ${roundText(formula * 60)} a minute` +
       (whatIf.averageSeconds === undefined ? ` (${amountText(runs, "run")} measured).` : "."),
   );
-  if (lanes < own) {
+  if (lanes < own * (1 - WORTH_SAYING)) {
     sentences.push(
       `Other types of the pool keep ${amountText(others, "lane")} of its processes busy: ${
         roundText(lanes)

@@ -141,6 +141,13 @@ Deno.test("where 19 of 20 runs find a free lane, none of 95 of 100 waits, and it
   assertStringIncludes(plan.sentences.join(" "), "on average over all; 95 of 100 do not wait.");
 });
 
+Deno.test("what is next to nothing is not said in digits", () => {
+  const little = type({ jobType: "GenerateReportJob", arrivalsPerSecond: 0.0001, averageSeconds: 1 });
+  const [mail, report] = planPool(pool([type({ arrivalsPerSecond: 9 }), little])).types;
+  assert(!mail?.sentences.join(" ").includes("Other types"), mail?.sentences.join(" "));
+  assertStringIncludes(report?.sentences.join(" ") ?? "", "lanes are busy for less than 0.1 % of the time");
+});
+
 Deno.test("a target wait and a target rate name the workers that they need", () => {
   const plan = only(pool([type({ arrivalsPerSecond: 14 })]), { targetRate: 30, targetWaitSeconds: 0 });
   assertEquals(plan.workersFor.targetRate, 6);

@@ -114,7 +114,7 @@ export function sizing(question: SizingQuestion): Sizing {
       `which leave ${bytesText(postgres.bytesADay)} a day, ${
         bytesText(postgres.bytesADay * historyDays)
       } in ${amountText(historyDays, "day")}: ${sizeText(postgres)}: ${postgres.workload.toLowerCase()}, ` +
-      `${postgres.vCpu} vCPU, ${postgres.ramGb} GB, ${postgres.storageGb} GB SSD` +
+      `${postgres.vCpu} vCPU, ${postgres.ramGb} GB of memory, ${postgres.storageGb} GB SSD` +
       (postgres.isEnough ? "." : ", which is not enough: keep less history, or more machine."),
     ],
   };
@@ -175,7 +175,7 @@ function sizeText({ memory, disk }: ServerSize): string {
 }
 
 function machineText({ ramGb, storageGb }: ServerSize): string {
-  return `${ramGb} GB, ${storageGb} GB of disk`;
+  return `${ramGb} GB of memory, ${storageGb} GB of disk`;
 }
 
 /** At least one. */

@@ -18,10 +18,10 @@ Deno.test("the guide's examples: 10,000 active jobs ≈ 10 MB, 100,000 pending m
   });
   assertEquals([found.postgres.memory.measuredBytes, found.postgres.disk.measuredBytes], [63.4e6, 63.4e6]);
   assertEquals(found.sentences, [
-    "Redis: 10,000 scheduled jobs, 10 MB by the guide, measured 1.45 MB in memory and 450 KB on disk: small, 1 GB, 1 GB of disk.",
-    "RabbitMQ: 100,000 waiting messages, 50 MB by the guide, measured 145 MB in memory and 79 MB on disk: 1 GB, 1 GB of disk.",
+    "Redis: 10,000 scheduled jobs, 10 MB by the guide, measured 1.45 MB in memory and 450 KB on disk: small, 1 GB of memory, 1 GB of disk.",
+    "RabbitMQ: 100,000 waiting messages, 50 MB by the guide, measured 145 MB in memory and 79 MB on disk: 1 GB of memory, 1 GB of disk.",
     "PostgreSQL: 10,000 scheduled jobs, 100,000 waiting runs, and 0 runs a second, which leave 0 B a day, 0 B in 30 days: " +
-    "measured 63.4 MB in memory and 63.4 MB on disk: small, 2 vCPU, 4 GB, 50 GB SSD.",
+    "measured 63.4 MB in memory and 63.4 MB on disk: small, 2 vCPU, 4 GB of memory, 50 GB SSD.",
   ]);
 });
 

@@ -17,8 +17,9 @@ export function rateText(perSecond: number): string {
     : `${roundText(perSecond * 86_400)} a day`;
 }
 
-/** `83 %`. */
+/** `83 %`, `less than 0.1 %`. */
 export function partText(part: number): string {
+  if (part > 0 && part < 0.001) return "less than 0.1 %";
   return `${roundText(part * 100)} %`;
 }
 

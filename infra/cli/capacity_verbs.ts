@@ -116,7 +116,7 @@ function shownCapacity(body: JsonObject): Shown {
         figure(type["averageSeconds"]),
         figure(type["jobsPerSecond"]),
         figure(type["demandPerSecond"]),
-        typeof type["utilisation"] === "number" ? `${figure(type["utilisation"] * 100)} %` : "-",
+        partOf(type["utilisation"]),
         waitOf(type),
         figure(type["backlog"]),
         cell(pool["wantedWorkers"]),
@@ -145,6 +145,7 @@ function shownCapacity(body: JsonObject): Shown {
       ]);
       return [
         ...(rows.length === 0 ? sentences(body) : [table(headings, rows).trimEnd(), ...said]),
+        ...measuredText(body["measured"]),
         ...(unknown.length === 0 ? [] : ["", `No run was measured of ${[...new Set(unknown)].join(", ")}.`]),
         "",
         connections.length === 0 ? "Servers, were this a cluster:" : "Servers:",
@@ -189,6 +190,24 @@ function shownScaling(body: JsonObject): Shown {
         (rows.length === 0 ? "" : `\n${table(["WORKERS", "BECAUSE", "TYPE", "HOW"], rows)}`);
     },
   };
+}
+
+function partOf(share: unknown): string {
+  if (typeof share !== "number") return "-";
+  return share > 0 && share < 0.001 ? "<0.1 %" : `${figure(share * 100)} %`;
+}
+
+/** What the figures go by. */
+function measuredText(measured: unknown): readonly string[] {
+  if (!isObject(measured) || Number(measured["runs"]) === 0) return [];
+  const { runs, from, isCut } = measured;
+  const cut = isCut === true ? "; more came before" : "";
+  return [
+    "",
+    `Measured: the ${Number(runs).toLocaleString("en")} newest runs, due since ${
+      printable(cell(from))
+    }${cut}.`,
+  ];
 }
 
 function waitOf({ expectedWait }: JsonObject): string {

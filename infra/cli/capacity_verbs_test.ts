@@ -3,6 +3,7 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Desk, json, problem } from "../../tests/support/cli_desk.ts";
 
 const CAPACITY = {
+  measured: { from: "2026-11-26T20:00:00.000Z", runs: 2000, isCut: true },
   pools: [{
     pool: "email-worker",
     wantedWorkers: 4,
@@ -57,6 +58,10 @@ Deno.test("capacity asks what it was told to ask, and shows figures with their s
   );
   assertMatch(out, /email-worker +SendEmailJob +3 × 10 +2 +15 +12\.3 +82\.3 % +0\.75 s +7 +4\n/);
   assertStringIncludes(out, "  3 workers × 10 lanes ÷ 2 s = 15 a second.\n");
+  assertStringIncludes(
+    out,
+    "\nMeasured: the 2,000 newest runs, due since 2026-11-26T20:00:00.000Z; more came before.\n",
+  );
   assertStringIncludes(out, "No run was measured of NewJob.\n");
   assertStringIncludes(out, "Servers:\n  Redis: small.\n  PostgreSQL: enough.\n");
 });

@@ -207,6 +207,29 @@ Deno.test("doctor prints a table with next steps, or JSON, and fails when anythi
   assertEquals([hasFailed(results), hasFailed(results.slice(0, 1))], [true, false]);
 });
 
+Deno.test("doctor ends with what was not found out, and speaks of a start only before one", () => {
+  const result = (state: CheckResult["state"], subject = "Redis"): CheckResult => ({
+    subject,
+    check: "version",
+    state,
+    message: "So it is.",
+    nextStep: null,
+  });
+  const lastOf = (...results: CheckResult[]) =>
+    formatDoctor(results, "table", false).trimEnd().split("\n").at(-1);
+  assertEquals(lastOf(result("ok")), "All is well.");
+  assertEquals(lastOf(result("ok"), result("unknown")), "Nothing is wrong that could be seen; 1 unknown.");
+  assertEquals(
+    lastOf(result("warning"), result("unknown")),
+    "1 warning, 1 unknown; nothing that prevents a start.",
+  );
+  assertEquals(
+    lastOf(result("failed"), result("warning", "Running")),
+    "1 failure, 1 warning: change what failed first.",
+  );
+  assertEquals(lastOf(result("ok", "Running"), result("warning")), "1 warning.");
+});
+
 Deno.test("doctor looks at a worker's outbox: where it may be made, and files that wait for a worker", async () => {
   await inFolder(async (folder) => {
     const look = () => runDoctor({ ...NOTHING, outboxDir: `${folder}/outbox` });

@@ -37,14 +37,23 @@ export function formatDoctor(
 
 function summary(results: readonly CheckResult[]): string {
   const count = (state: CheckState) => results.filter((result) => result.state === state).length;
-  const failures = count("failed");
-  const warnings = count("warning");
-  if (failures === 0 && warnings === 0) return "All is well.";
-  const words = (number: number, word: string) => `${number} ${word}${number === 1 ? "" : "s"}`;
+  const [failures, warnings, unknowns] = [count("failed"), count("warning"), count("unknown")];
+  const words = (number: number, word: string) => number === 0 ? [] : [`${number} ${word}`];
+  const plural = (number: number, word: string) => words(number, number === 1 ? word : `${word}s`);
+  if (failures === 0 && warnings === 0) {
+    return unknowns === 0 ? "All is well." : `Nothing is wrong that could be seen; ${unknowns} unknown.`;
+  }
   const parts = [
-    ...(failures > 0 ? [words(failures, "failure")] : []),
-    ...(warnings > 0 ? [words(warnings, "warning")] : []),
+    ...plural(failures, "failure"),
+    ...plural(warnings, "warning"),
+    ...words(unknowns, "unknown"),
   ];
-  return parts.join(", ") +
-    (failures > 0 ? ": mend what failed before you start." : "; nothing that prevents a start.");
+  // With what runs among the subjects, nobody is about to start it.
+  const isRunning = results.some(({ subject }) => subject === "Running");
+  if (failures > 0) {
+    return `${parts.join(", ")}: ${
+      isRunning ? "change what failed first." : "mend what failed before you start."
+    }`;
+  }
+  return parts.join(", ") + (isRunning ? "." : "; nothing that prevents a start.");
 }
