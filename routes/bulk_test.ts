@@ -140,6 +140,7 @@ Deno.test("a bulk action is made over exactly what matches, shown, and steered",
     const from = new Date(api.clock.now() - 60_000).toISOString();
     const unexpected = await api.post(REPLAY, { filter: { jobId }, expectedCount: 5 });
     assertEquals([unexpected.status, unexpected.body.count], [409, 2]);
+    assertMatch(unexpected.body.detail, /2 match now, and expectedCount says 5/);
     const answer = await api.post(REPLAY, {
       filter: { jobId, from },
       expectedCount: 2,

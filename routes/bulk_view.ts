@@ -157,7 +157,7 @@ export async function createBulk(
     at: clock.now(),
     idempotency: key === null ? null : { key, requestHash: await sha256(`${context.req.path}\n${bodyText}`) },
   });
-  if (!answer.ok) throw refusal(answer, body.ids ?? []);
+  if (!answer.ok) throw refusal(answer, body);
   const { action, replayed } = answer;
   if (!replayed) {
     log.info("Bulk action asked for", {
@@ -174,7 +174,7 @@ export async function createBulk(
 
 function refusal(
   answer: Extract<BulkCreateAnswer, { ok: false }>,
-  ids: readonly string[],
+  { ids = [], expectedCount }: Pick<BulkBody, "ids" | "expectedCount">,
 ): ApiProblem {
   switch (answer.reason) {
     case "idempotency-mismatch":
@@ -186,13 +186,14 @@ function refusal(
         return { field: `ids.${index}`, pointer: `/ids/${index}`, code: "not_found", message, given: id };
       }));
     default:
-      return countProblem(answer);
+      return countProblem(answer, expectedCount ?? null);
   }
 }
 
-/** Says why nothing is done to so many. */
+/** Says why nothing is done to so many; `expectedCount` is what was given, null when nothing was. */
 export function countProblem(
   { reason, count }: { readonly reason: CountRefusal; readonly count: number },
+  expectedCount: number | null,
 ): ApiProblem {
   switch (reason) {
     case "none":
@@ -202,7 +203,7 @@ export function countProblem(
     case "unexpected":
       return problem(
         "state_conflict",
-        `${count} match now, not expectedCount. Look again with dryRun: true.`,
+        `${count} match now, and expectedCount says ${expectedCount}. Look again with dryRun: true.`,
         { members: { count } },
       );
     case "uncounted":

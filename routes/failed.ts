@@ -182,7 +182,7 @@ export function failedEndpoints(deps: ApiDeps, payloads: Payloads): readonly End
       const selection = ids === undefined ? { filter: open } : { ids: distinct(ids) };
       const resolution = { action, note, by, at: clock.now(), occurrenceId: null };
       const answer = await store.failed.resolveMany(selection, resolution, expectedCount);
-      if (!answer.ok) throw countProblem(answer);
+      if (!answer.ok) throw countProblem(answer, expectedCount);
       log.info("Failed occurrences resolved", { count: answer.count, action, by });
       return { status: 200, body: { count: answer.count } };
     },
