@@ -30,7 +30,7 @@ export interface Cancellation {
 
 /** What has come of the cancel request of an occurrence; null when nobody asked. */
 export function cancellationOf(
-  one: Pick<Occurrence, "status" | "cancel" | "ending" | "endedAt">,
+  one: Pick<Occurrence, "status" | "cancel" | "ending" | "endedAt" | "token">,
 ): Cancellation | null {
   const { cancel, endedAt } = one;
   if (cancel === null) return null;
@@ -46,7 +46,7 @@ export function cancellationOf(
     instanceId: ending?.instanceId ?? null,
     rung: ending?.rung ?? null,
     endedAt,
-    sentence: sentenceOf(state, one.status, ending),
+    sentence: sentenceOf(state, one, ending),
   };
 }
 
@@ -78,7 +78,11 @@ const RUNG_SENTENCES: Readonly<Record<KillRung, string>> = {
   killed: "It did not heed the abort signal within its grace: its executor host was killed.",
 };
 
-function sentenceOf(state: CancelState, status: Occurrence["status"], ending: Ending | null): string {
+function sentenceOf(
+  state: CancelState,
+  { status, token }: Pick<Occurrence, "status" | "token">,
+  ending: Ending | null,
+): string {
   switch (state) {
     case "requested":
       return "Asked for; no worker has said yet that it gave the abort signal.";
@@ -86,9 +90,10 @@ function sentenceOf(state: CancelState, status: Occurrence["status"], ending: En
       return `The worker instance ${ending?.instanceId} gave the abort signal; it has not ended yet.`;
     case "ended":
     case "killed":
-      return ending === null || ending.rung === null
-        ? "It was ended without a word of its worker: it was not running, handed back, or its worker is gone."
-        : RUNG_SENTENCES[ending.rung];
+      if (ending !== null && ending.rung !== null) return RUNG_SENTENCES[ending.rung];
+      return token === 0
+        ? "It had not started, and ended at once."
+        : "It was ended without a word of its worker: it was not running, handed back, or its worker is gone.";
     case "too-late":
       return `It ended as ${status} before the abort signal took effect; that stays.`;
   }

@@ -6,7 +6,7 @@ import { type Ending, KILL_RUNGS, type OccurrenceStatus } from "./occurrence.ts"
 const CANCEL = { by: "ann", reason: "enough", requestedAt: 5 };
 
 function stateOf(status: OccurrenceStatus, ending: Ending | null = null) {
-  return cancellationOf({ status, ending, cancel: CANCEL, endedAt: null });
+  return cancellationOf({ status, ending, cancel: CANCEL, endedAt: null, token: 1 });
 }
 
 function endingAt(rung: Ending["rung"], cause: Ending["cause"] = "cancelled"): Ending {
@@ -14,7 +14,12 @@ function endingAt(rung: Ending["rung"], cause: Ending["cause"] = "cancelled"): E
 }
 
 Deno.test("nobody asked: there is no cancellation, however it was made to end", () => {
-  const timedOut = { status: "TimedOut", ending: endingAt("killed", "timedOut"), endedAt: 9 } as const;
+  const timedOut = {
+    status: "TimedOut",
+    ending: endingAt("killed", "timedOut"),
+    endedAt: 9,
+    token: 1,
+  } as const;
   assertEquals(cancellationOf({ ...timedOut, cancel: null }), null);
 });
 
@@ -34,6 +39,11 @@ Deno.test("what was queued, or whose worker is gone, ends without a rung", () =>
     assertEquals([one?.state, one?.rung], ["ended", null]);
     assertStringIncludes(one?.sentence ?? "", "without a word of its worker");
   }
+});
+
+Deno.test("what never started ended at once, and nothing is said of a worker", () => {
+  const one = cancellationOf({ status: "Cancelled", ending: null, cancel: CANCEL, endedAt: 9, token: 0 });
+  assertEquals([one?.state, one?.sentence], ["ended", "It had not started, and ended at once."]);
 });
 
 Deno.test("what ended otherwise first says that the request came too late, a time limit included", () => {
