@@ -1,7 +1,7 @@
 /** Why: a due time's verdict, what stands between a job or an occurrence and its run, and what the next due times bring. */
 import { z } from "zod";
 import { ALERT_KINDS } from "../actors/domain/alert.ts";
-import { explainDueTime } from "../actors/domain/explain.ts";
+import { dueTimeHindrances, explainDueTime } from "../actors/domain/explain.ts";
 import { hindrance } from "../actors/domain/hindrance.ts";
 import { explainJob, type JobExplanation } from "../actors/domain/job_explanation.ts";
 import { explainOccurrence } from "../actors/domain/occurrence_explanation.ts";
@@ -61,9 +61,9 @@ export function explainEndpoints(deps: ApiDeps): readonly Endpoint[] {
     async handle({ id }) {
       const [detail, around] = await Promise.all([store.history.occurrence(id), readSurroundings(deps)]);
       if (detail === null) throw notFound("occurrence", id);
-      const { occurrence, blockedBy } = detail;
+      const { occurrence, blockedBy, attempts } = detail;
       const { jobId, status } = occurrence;
-      const facts = { occurrence, blockedBy, around, ...await holdingOf(jobId) };
+      const facts = { occurrence, blockedBy, attempts, around, ...await holdingOf(jobId) };
       const asked = { occurrenceId: id, jobId, status, now: around.now };
       return { status: 200, body: viewOccurrenceExplanation(explainOccurrence(facts), asked) };
     },
@@ -77,14 +77,27 @@ export function explainEndpoints(deps: ApiDeps): readonly Endpoint[] {
       store.history.rangeAt(id, at),
       readSurroundings(deps),
     ]);
-    const detail = occurrence?.status === "Skipped" ? await store.history.occurrence(occurrence.id) : null;
-    const blockedBy = detail?.blockedBy ?? null;
+    const [detail, holding] = occurrence === null
+      ? [null, {}]
+      : await Promise.all([store.history.occurrence(occurrence.id), holdingOf(id)]);
+    const { blockedBy = null, attempts = [] } = detail ?? {};
     const alerts = occurrence === null && range === null ? await store.alerts.list(ALERT_KINDS.length) : [];
-    const record = { job, at, occurrence, blockedBy, range, now: around.now, around, alerts };
+    const record = {
+      job,
+      at,
+      occurrence: detail?.occurrence ?? occurrence,
+      blockedBy,
+      attempts,
+      ...holding,
+      range,
+      now: around.now,
+      around,
+      alerts,
+    };
     const explained = explainDueTime(record);
     const causes = explained.verdict === "undecided"
       ? [...leaderHindrances(around, job), ...serverHindrances(around)]
-      : [];
+      : dueTimeHindrances(record);
     return viewDueTime(explained, { jobId: id, at, now: around.now, causes });
   }
 

@@ -45,7 +45,9 @@ export const explanationView = z.strictObject({
   note: z.string().nullable().describe("What a clock change does to a due time that has not come yet"),
   nearest: z.strictObject({ before: momentView.nullable(), after: momentView.nullable() }).nullable()
     .describe("When nothing is due then: the due times around it"),
-  causes: z.array(causeView).describe("now: all that stands in its way, the most important first"),
+  causes: z.array(causeView).describe(
+    "now, or of a due time that has come and has not ended: all that stands in its way, the most important first",
+  ),
   next: z.array(outlookView).describe("now: the next due times, each with what would happen"),
   last: z.strictObject({
     occurrenceId: z.uuid(),
@@ -70,7 +72,7 @@ export const occurrenceExplanationView = z.strictObject({
 
 const NOTHING_OF_NOW = { causes: [], next: [], last: null };
 
-/** A due time, come or coming. `causes`: why one that has come is not decided yet. */
+/** A due time, come or coming. `causes`: why one that has come is not decided yet, or does not run. */
 export function viewDueTime(
   { verdict, sentence, evidence, note, nearest }: Explanation,
   asked: {

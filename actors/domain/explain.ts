@@ -6,8 +6,10 @@ import type { Alert, AlertKind } from "./alert.ts";
 import { isExpected } from "./expectation.ts";
 import { andSentence, type Evidence, evidence, momentText, timeText, windowText } from "./explanation.ts";
 import { hasReachedLimit, type Job } from "./job.ts";
-import type { Occurrence, OccurrenceStatus } from "./occurrence.ts";
-import { byImportance } from "./hindrance.ts";
+import { earlierRuns } from "./earlier_runs.ts";
+import type { Attempt, Occurrence, OccurrenceStatus } from "./occurrence.ts";
+import { byImportance, type Hindrance } from "./hindrance.ts";
+import { queuedHindrances } from "./occurrence_explanation.ts";
 import { asThingsAre, outlookAt, type OutlookCode, type WOULD_WAIT } from "./outlook.ts";
 import { isDue, latestDue, nextDue } from "./schedule.ts";
 import { silentHindrances } from "./silent_run.ts";
@@ -56,8 +58,12 @@ export interface DueTimeRecord {
   readonly at: number;
   /** The scheduled occurrence of this due time, or null. */
   readonly occurrence: Omit<Occurrence, "jobData"> | null;
-  /** The occurrence that was in its way, when it was skipped and the store knows. */
+  /** The occurrence that was in its way when it was created, where the store knows. */
   readonly blockedBy?: string | null;
+  readonly attempts?: readonly Attempt[];
+  /** The run that holds the job now, and how many are on or wait behind it, that one included. */
+  readonly holder?: Omit<Occurrence, "jobData"> | null;
+  readonly holding?: number;
   /** The range this due time lies in, or null. */
   readonly range: VerdictRange | null;
   readonly now: number;
@@ -74,17 +80,23 @@ export function explainDueTime(record: DueTimeRecord): Explanation {
   // A range covers its due times only: a moment between two of them is not one.
   const isDueTime = isDue(job.schedule, at);
   if (occurrence !== null) {
-    const { around, blockedBy = null } = record;
-    const [silent] = around === undefined ? [] : silentHindrances(around, occurrence);
-    return ofOccurrence(occurrence, { when, now, blockedBy, silent: silent?.sentence ?? null });
+    return ofOccurrence(occurrence, record, when);
   }
   if (range !== null && (isDueTime || range.jobVersion !== job.version)) return ofRange(range, when);
   if (at < job.createdAt) {
-    return answer("before-job", `${when} was before the job: it was made ${timeText(job, job.createdAt)}.`);
+    return answer("before-job", `${when} was before the job: it was made ${momentText(job.createdAt)}.`);
   }
   if (!isDueTime) return notDue(record, when);
   if (isOutsideWindow(job, at)) {
     return answer("outside-window", `${when} lies outside the job's window (${windowText(job)}).`);
+  }
+  if (at > now && job.nextDueAt !== null && at < job.nextDueAt) {
+    return answer(
+      "forgotten",
+      `${when} has not come yet, but the job has moved on past it: nobody will decide it. Its next due time is ` +
+        `${timeText(job, job.nextDueAt)}; saving the job again finds the right one.`,
+      [evidence("due-time", job.id, job.nextDueAt)],
+    );
   }
   if (at > now) {
     const { around } = record;
@@ -118,8 +130,8 @@ export function explainDueTime(record: DueTimeRecord): Explanation {
       : toldOf(alert);
     return answer(
       "forgotten",
-      `${when} was due, and nobody decided it: the ledger has neither a run nor a reason.${told} What should still ` +
-        "run has to be triggered.",
+      `${when} was due, and the ledger has neither a run nor a reason: nobody decided it, or its row was changed or ` +
+        `removed by hand.${told} What should still run has to be triggered.`,
       [evidence("due-time", job.id, at), ...alertEvidence(alert)],
     );
   }
@@ -158,30 +170,50 @@ function answer(
 
 function ofOccurrence(
   occurrence: Omit<Occurrence, "jobData">,
-  context: {
-    readonly when: string;
-    readonly now: number;
-    readonly blockedBy: string | null;
-    readonly silent: string | null;
-  },
+  record: DueTimeRecord,
+  when: string,
 ): Explanation {
-  const { id, status } = occurrence;
-  const found = [id, ...(context.blockedBy === null ? [] : [context.blockedBy])].map((one) =>
-    evidence("occurrence", one)
-  );
+  const { id, status, instanceId } = occurrence;
+  const { blockedBy = null, attempts = [] } = record;
+  const before = earlierRuns(attempts);
+  const [first] = dueTimeHindrances(record);
   const caughtUp = occurrence.origin === "catch-up" ? ", as the run for what was missed" : "";
+  // What keeps a queued one says more than the reason that was stored with it, and says that as well.
+  const because = status === "Queued" && first !== undefined ? "" : andSentence(occurrence.reason);
+  const sentence = `${when} ${outcomeText(occurrence, record)}${caughtUp}.${because}${
+    andSentence(first?.sentence ?? null)
+  }${before.told}`;
   return answer(
     status,
-    `${context.when} ${outcomeText(occurrence, context)}${caughtUp}.${andSentence(occurrence.reason)}${
-      andSentence(context.silent)
-    }`,
-    found,
+    sentence,
+    distinctEvidence([
+      evidence("occurrence", id),
+      ...(blockedBy === null ? [] : [evidence("occurrence", blockedBy)]),
+      ...(instanceId === null ? [] : [evidence("worker", instanceId)]),
+      ...first?.evidence ?? [],
+      ...before.evidence,
+    ]),
+  );
+}
+
+/** What keeps the run of a due time that has come, or makes it doubtful; nothing where nobody asked. */
+export function dueTimeHindrances(record: DueTimeRecord): readonly Hindrance[] {
+  const { occurrence, around, blockedBy = null, holder = null, holding = 0 } = record;
+  if (occurrence === null || around === undefined) return [];
+  return occurrence.status === "Queued"
+    ? queuedHindrances({ occurrence, blockedBy, holder, holding, around })
+    : silentHindrances(around, occurrence);
+}
+
+function distinctEvidence(found: readonly Evidence[]): readonly Evidence[] {
+  return found.filter(({ kind, id }, index) =>
+    found.findIndex((one) => one.kind === kind && one.id === id) === index
   );
 }
 
 function outcomeText(
   occurrence: Omit<Occurrence, "jobData">,
-  { now, blockedBy }: { readonly now: number; readonly blockedBy: string | null },
+  { now, around, blockedBy = null }: DueTimeRecord,
 ): string {
   const { id, status, attempt, startedAt, endedAt, readyAt } = occurrence;
   const attempts = `${attempt} ${attempt === 1 ? "attempt" : "attempts"}`;
@@ -189,7 +221,9 @@ function outcomeText(
   switch (status) {
     case "Queued":
       return readyAt === null
-        ? `waits for the run before it (occurrence ${id})`
+        ? `is queued since ${momentText(occurrence.createdAt)} (occurrence ${id})${
+          around === undefined ? " and waits for the run before it" : ""
+        }`
         : `is queued since ${momentText(occurrence.createdAt)}${
           readyAt > now ? ` and starts at ${momentText(readyAt)}` : ""
         }, ${attempts} so far (occurrence ${id})`;
@@ -220,7 +254,8 @@ function ofRange(range: VerdictRange, when: string): Explanation {
     "skipped-once": `did not run: left out this once by ${range.by}${said}`,
     disabled: "did not run: the job was not active",
     missed:
-      `did not run: nobody led at the time, and ${range.by} found it too late to run under the misfire policy`,
+      `did not run: nobody decided it in time, for nobody led or the leader was stuck, and ${range.by} found it too ` +
+      "late to run under the misfire policy",
     "outside-window": "did not run: it lay outside the job's window",
     "auto-disabled": `did not run: the job was disabled after ${range.by}`,
   };

@@ -4,7 +4,7 @@ import { type DueTimeRecord, explainDueTime } from "./explain.ts";
 import { surroundingsWith } from "../../tests/support/explained.ts";
 import { evidence } from "./explanation.ts";
 import { type Job, JOB_DEFAULTS } from "./job.ts";
-import { type Occurrence, OCCURRENCE_STATUSES, type OccurrenceStatus } from "./occurrence.ts";
+import { type Attempt, type Occurrence, OCCURRENCE_STATUSES, type OccurrenceStatus } from "./occurrence.ts";
 import { RANGE_REASONS, type RangeReason, type VerdictRange } from "./verdict.ts";
 
 const NOW = Date.UTC(2026, 2, 29, 12);
@@ -27,7 +27,7 @@ const job: Job = {
     gap: "RunAtNextValid",
     fold: "First",
   },
-  nextDueAt: NOW + DAY,
+  nextDueAt: DUE + DAY - 30 * 60_000,
   createdAt: DUE - 30 * DAY,
   updatedAt: DUE - 30 * DAY,
 };
@@ -95,7 +95,10 @@ const STATUS_WORDS: Readonly<Record<OccurrenceStatus, string>> = {
 for (const status of OCCURRENCE_STATUSES) {
   Deno.test(`an occurrence that is ${status} is explained, with its id`, () => {
     const explained = explain({ occurrence: occurrenceWith({ status }) });
-    assertEquals([explained.verdict, explained.evidence], [status, [evidence("occurrence", "occurrence-1")]]);
+    assertEquals([explained.verdict, explained.evidence], [status, [
+      evidence("occurrence", "occurrence-1"),
+      evidence("worker", "instance"),
+    ]]);
     assertStringIncludes(explained.sentence, STATUS_WORDS[status]);
     assertStringIncludes(explained.sentence, "2026-03-29T03:00:00+02:00 (Europe/Berlin)");
   });
@@ -103,8 +106,45 @@ for (const status of OCCURRENCE_STATUSES) {
 
 Deno.test("a skipped due time names what was in its way", () => {
   const explained = explain({ occurrence: occurrenceWith({ status: "Skipped" }), blockedBy: "occurrence-0" });
-  assertEquals(explained.evidence.map(({ id }) => id), ["occurrence-1", "occurrence-0"]);
+  assertEquals(explained.evidence.map(({ id }) => id), ["occurrence-1", "occurrence-0", "instance"]);
   assertStringIncludes(explained.sentence, "because occurrence occurrence-0 was in its way");
+});
+
+Deno.test("a due time whose run is queued says what keeps it, and names the run in its way, not itself", () => {
+  const occurrence = occurrenceWith({ status: "Queued", readyAt: null, reason: "waits", instanceId: null });
+  const holder = occurrenceWith({ id: "occurrence-0", status: "Running", instanceId: "worker-1" });
+  const around = surroundingsWith({ now: NOW });
+  const told = explain({ occurrence, holder, holding: 2, around });
+  assertEquals(told.evidence.map(({ id }) => id), ["occurrence-1", "occurrence-0", "worker-1"]);
+  assertStringIncludes(
+    told.sentence,
+    "(occurrence occurrence-1). It waits for its turn: occurrence occurrence-0",
+  );
+  const missing = { occurrence: occurrenceWith({ status: "Queued", readyAt: DUE }), holder, holding: 2 };
+  const nobody = { ...missing, around: surroundingsWith({ now: NOW, workers: [] }) };
+  assertStringIncludes(explain(nobody).sentence, "No worker offers SampleJob: no worker is there at all.");
+});
+
+Deno.test("a due time whose first run was lost says so, with both workers", () => {
+  const lost: Attempt = {
+    token: 1,
+    number: null,
+    workerId: "local",
+    instanceId: "worker-1",
+    claimedAt: DUE,
+    endedAt: DUE + 16_000,
+    durationMs: null,
+    outcome: "lost",
+    error: null,
+    progress: null,
+  };
+  const occurrence = occurrenceWith({ status: "Completed", instanceId: "worker-2" });
+  const told = explain({ occurrence, attempts: [lost, { ...lost, token: 2, outcome: "completed" }] });
+  assertEquals(told.evidence.map(({ id }) => id), ["occurrence-1", "worker-2", "worker-1"]);
+  assertStringIncludes(
+    told.sentence,
+    "its run on worker-1 since 2026-03-29T01:00:00.000Z (taken for lost at",
+  );
 });
 
 Deno.test("a run that waits its turn, a catch-up and a stored reason are told", () => {
@@ -117,7 +157,7 @@ Deno.test("a run that waits its turn, a catch-up and a stored reason are told", 
 const REASON_WORDS: Readonly<Record<RangeReason, string>> = {
   paused: "paused by anna",
   disabled: "not active",
-  missed: "nobody led at the time, and anna found it",
+  missed: "nobody led or the leader was stuck, and anna found it",
   "outside-window": "outside the job's window",
   "skipped-once": "left out this once by anna",
   "auto-disabled": "the job was disabled after anna",
@@ -174,6 +214,13 @@ Deno.test("the future says whether it will run", () => {
   assertStringIncludes(paused.sentence, 'It will not run: paused by anna, "stocktaking".');
 });
 
+Deno.test("a due time to come that the job has moved on past is not foretold to run", () => {
+  const at = DUE + DAY - 30 * 60_000;
+  const told = explain({ at, job: { ...job, nextDueAt: at + DAY } });
+  assertEquals([told.verdict, told.evidence], ["forgotten", [evidence("due-time", "job", at + DAY)]]);
+  assertStringIncludes(told.sentence, "has not come yet, but the job has moved on past it");
+});
+
 Deno.test("the future says what a due time would wait for as things are now", () => {
   const at = DUE + DAY - 30 * 60_000;
   const around = surroundingsWith({ now: NOW, workers: [] });
@@ -219,7 +266,8 @@ Deno.test("a due time that its job has moved on past and nobody decided says so,
   ]]);
   assertStringIncludes(
     told.sentence,
-    "was due, and nobody decided it: the ledger has neither a run nor a reason. The watchdog tells of it since " +
+    "was due, and the ledger has neither a run nor a reason: nobody decided it, or its row was changed or removed by " +
+      "hand. The watchdog tells of it since " +
       "2026-03-29T01:01:04.000Z (alert alert-1)",
   );
   assertStringIncludes(told.sentence, "What should still run has to be triggered.");

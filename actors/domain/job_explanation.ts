@@ -1,4 +1,5 @@
 /** What stands between a job and its run now, what comes next, and how its last run ended. */
+import { MAX_WAITING } from "./concurrency.ts";
 import { asSentence, countText, evidence, momentText, timeText, windowText } from "./explanation.ts";
 import { byImportance, type Hindrance, hindrance, type HindranceCode } from "./hindrance.ts";
 import type { Job } from "./job.ts";
@@ -206,9 +207,12 @@ function overlapHindrances({ job, holder, holding }: JobFacts): readonly Hindran
   const where = holder.instanceId === null || holder.status === "Queued" ? "" : ` on ${holder.instanceId}`;
   const isQueue = job.concurrentExecutionPolicy === "Queue";
   const waiting = Math.max(0, holding - 1);
-  const effect = isQueue
+  const refused = "due times that come meanwhile are skipped, and triggers are refused";
+  const effect = !isQueue
+    ? refused
+    : waiting < MAX_WAITING
     ? `further ones wait behind it (${waiting} now)`
-    : "due times that come meanwhile are skipped, and triggers are refused";
+    : `${waiting} wait behind it, the most there may be, so ${refused}`;
   const sentence =
     `Occurrence ${holder.id} holds the job, ${holder.status}${where} since ${momentText(since)}: ` +
     `${effect} (policy ${job.concurrentExecutionPolicy}).`;

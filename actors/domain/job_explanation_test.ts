@@ -162,6 +162,21 @@ const CASES:
       "further ones wait behind it (3 now)",
     ],
     [
+      "overlap",
+      {
+        job: jobWith({ concurrentExecutionPolicy: "Queue" }),
+        holder: occurrenceOf({ status: "Running", instanceId: "worker-1", startedAt: NOW - 5000 }),
+        holding: 1001,
+      },
+      "1000 wait behind it, the most there may be, so due times that come meanwhile are skipped, and triggers are " +
+      "refused (policy Queue)",
+    ],
+    [
+      "queue-behind",
+      { around: surroundingsWith({ queues: [{ ...queue, ready: 1 }] }) },
+      "1 occurrence of SampleJob waits in the queue",
+    ],
+    [
       "back-off",
       { newest: [occurrenceOf({ readyAt: NOW + 9000, attempt: 2, token: 2 })] },
       "backs off after 2 attempts: the next of at most 4 begins not before 2026-06-01T12:00:09.000Z",

@@ -2,7 +2,8 @@
 import { cancellationOf } from "./cancellation.ts";
 import { andSentence, countText, type Evidence, evidence, momentText } from "./explanation.ts";
 import { byImportance, type Hindrance, hindrance, type HindranceCode } from "./hindrance.ts";
-import type { Occurrence, OccurrenceStatus } from "./occurrence.ts";
+import { earlierRuns } from "./earlier_runs.ts";
+import type { Attempt, Occurrence, OccurrenceStatus } from "./occurrence.ts";
 import { silentHindrances } from "./silent_run.ts";
 import {
   type Demand,
@@ -18,6 +19,7 @@ export interface OccurrenceFacts {
   readonly occurrence: Omit<Occurrence, "jobData">;
   /** The run that was in its way when it was created, or null. */
   readonly blockedBy: string | null;
+  readonly attempts?: readonly Attempt[];
   /** The run that holds its job now, and how many are on or wait behind it, that one included. */
   readonly holder: Omit<Occurrence, "jobData"> | null;
   readonly holding: number;
@@ -44,6 +46,12 @@ const SUSPECT = /^suspect/;
 
 /** Explains one occurrence. */
 export function explainOccurrence(facts: OccurrenceFacts): OccurrenceExplanation {
+  const told = asItStands(facts);
+  const before = earlierRuns(facts.attempts ?? []);
+  return { ...told, sentence: told.sentence + before.told, evidence: [...told.evidence, ...before.evidence] };
+}
+
+function asItStands(facts: OccurrenceFacts): OccurrenceExplanation {
   const { occurrence } = facts;
   switch (occurrence.status) {
     case "Queued":
@@ -222,8 +230,10 @@ export function endText(occurrence: OccurrenceFacts["occurrence"], blockedBy: st
     case "TimedOut":
       return `was timed out${at}${after}.${because}`;
     case "Cancelled": {
-      const by = cancel === null ? "" : ` by ${cancel.by}, "${cancel.reason}"`;
-      return `was cancelled${at}${by}.${because}`;
+      if (cancel === null) return `was cancelled${at}.${because}`;
+      return `was cancelled${at} by ${cancel.by}, "${cancel.reason}". ${
+        cancellationOf(occurrence)?.sentence ?? ""
+      }`;
     }
     case "Skipped":
       return `was skipped: ${

@@ -5,6 +5,7 @@
 import { type Evidence, evidence, timeText, windowText } from "./explanation.ts";
 import { isDisabledNow } from "./auto_disable.ts";
 import { barAt } from "./bar.ts";
+import { MAX_WAITING } from "./concurrency.ts";
 import type { Hindrance } from "./hindrance.ts";
 import type { AutoDisabled, Job } from "./job.ts";
 import { nextRuns } from "./next_runs.ts";
@@ -57,9 +58,12 @@ interface Before {
   readonly isProbeTaken: boolean;
 }
 
-/** The next due times after `now`, inside the window, soonest first, each with what would happen. Throws ScheduleFault. */
+/**
+ * The next due times after `now`, inside the window, soonest first, each with what would happen. Those that the job has
+ * moved on past are decided (its clock was set back) or will never be (its row was changed by hand). Throws ScheduleFault.
+ */
 export function nextOutlooks(job: Job, now: number, count: number): readonly OwnOutlook[] {
-  const after = job.startAt === null ? now : Math.max(now, job.startAt - 1);
+  const after = Math.max(now, (job.startAt ?? now) - 1, (job.nextDueAt ?? now) - 1);
   const runs = nextRuns(job.schedule, after, count)
     .filter(({ at }) => job.endAt === null || at < job.endAt);
   let left = runsLeft(job, after);
@@ -153,7 +157,7 @@ function unlessOverlap(job: Job): string {
     case "Skip":
       return " unless the run before it is still on (policy Skip)";
     case "Queue":
-      return ", after the run before it (policy Queue)";
+      return `, after the run before it, unless ${MAX_WAITING} wait by then (policy Queue)`;
     case "Allow":
       return "";
   }

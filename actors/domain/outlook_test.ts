@@ -24,7 +24,12 @@ const autoDisabled = {
 const CASES: readonly (readonly [title: string, job: Partial<Job>, code: OutlookCode, words: string])[] = [
   ["nothing bars it", { concurrentExecutionPolicy: "Allow" }, "will-run", "It will run."],
   ["Skip", {}, "will-run", "unless the run before it is still on"],
-  ["Queue", { concurrentExecutionPolicy: "Queue" }, "will-run", "after the run before it"],
+  [
+    "Queue",
+    { concurrentExecutionPolicy: "Queue" },
+    "will-run",
+    "after the run before it, unless 1000 wait by then",
+  ],
   ["not active", { isActive: false }, "disabled", "not active"],
   ["its window begins later", { startAt: NEXT + 1 }, "outside-window", "outside the job's window"],
   ["its window has ended", { endAt: NEXT }, "outside-window", "outside the job's window"],
@@ -104,8 +109,19 @@ Deno.test("due times outside the window are not among the next ones", () => {
   assertEquals(nextOutlooks(jobWith({ schedule: { kind: "triggerOnly" } }), NOW, 5), []);
 });
 
+Deno.test("due times that the job has moved on past are not among the next ones", () => {
+  assertEquals(nextOutlooks(jobWith({ nextDueAt: NEXT + 2 * HOUR }), NOW, 2).map(({ at }) => at), [
+    NEXT + 2 * HOUR,
+    NEXT + 3 * HOUR,
+  ]);
+  const limited = jobWith({ nextDueAt: NEXT + HOUR, runLimit: 2, runCount: 1 });
+  assertEquals(nextOutlooks(limited, NOW, 2).map(({ code }) => code), ["will-run", "run-limit-reached"]);
+});
+
 Deno.test("a due time that a clock change moves says so", () => {
+  const moved = Date.UTC(2026, 2, 29, 1);
   const job = jobWith({
+    nextDueAt: moved,
     schedule: {
       kind: "cron",
       expression: "30 2 * * *",
@@ -115,7 +131,6 @@ Deno.test("a due time that a clock change moves says so", () => {
       fold: "First",
     },
   });
-  const moved = Date.UTC(2026, 2, 29, 1);
   assertStringIncludes(outlookAt(job, moved, moved - DAY).note ?? "", "02:30 does not exist on 2026-03-29");
   assertEquals(nextOutlooks(job, moved - 1, 1)[0]?.note, outlookAt(job, moved, moved - DAY).note);
 });

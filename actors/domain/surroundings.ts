@@ -199,7 +199,9 @@ export function waitingBefore({ queues }: Surroundings, demand: Demand): number 
 export function queueHindrances(around: Surroundings, demand: Demand): readonly Hindrance[] {
   const count = waitingBefore(around, demand);
   if (count === null || count === 0) return [];
-  const sentence = `${countText(count, "occurrence")} of ${queueText(demand)} wait in the queue for a lane.`;
+  const sentence = `${countText(count, "occurrence")} of ${queueText(demand)} ${
+    count === 1 ? "waits" : "wait"
+  } in the queue for a lane.`;
   return [hindrance("queue-behind", sentence, { evidence: [evidence("queue", queueText(demand))] })];
 }
 
