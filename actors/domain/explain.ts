@@ -188,7 +188,7 @@ function ofOccurrence(
     sentence,
     distinctEvidence([
       evidence("occurrence", id),
-      ...(blockedBy === null ? [] : [evidence("occurrence", blockedBy)]),
+      ...(blockedBy === null || status !== "Skipped" ? [] : [evidence("occurrence", blockedBy)]),
       ...(instanceId === null ? [] : [evidence("worker", instanceId)]),
       ...first?.evidence ?? [],
       ...before.evidence,
