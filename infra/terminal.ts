@@ -24,6 +24,7 @@ export function verbWorld(env: Readonly<Record<string, string>>): VerbWorld {
     env,
     fetch,
     standardInput: { isTerminal: () => Deno.stdin.isTerminal(), readable: Deno.stdin.readable },
+    canAsk: Deno.stdin.isTerminal() && Deno.stderr.isTerminal(),
     readTextFile: Deno.readTextFile,
     writeOut: (text) => writeText(Deno.stdout, text),
     writeError: (text) => writeText(Deno.stderr, text),

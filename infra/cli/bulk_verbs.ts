@@ -1,5 +1,5 @@
 /** `milvaion bulk …`, and what the verbs that make bulk actions have in common. */
-import type { ApiClient, JsonObject } from "./api_client.ts";
+import type { JsonObject } from "./api_client.ts";
 import { CommandFailure, EXIT } from "./exit_code.ts";
 import type { Given, Option } from "./option.ts";
 import { cell } from "./table.ts";
@@ -13,6 +13,7 @@ import {
   shownList,
   shownRecord,
   type Verb,
+  type VerbCall,
 } from "./verb.ts";
 
 /** Options of every verb that makes a bulk action. */
@@ -23,7 +24,8 @@ export const BULK_OPTIONS: readonly Option[] = [
     name: "expect",
     kind: "number",
     value: "N",
-    about: "Refuse when another number matches than the dry run counted; needed above 100",
+    about:
+      "Refuse when another number matches than this; at a terminal asked for without it, else needed above 100",
   },
   { name: "rate", kind: "number", value: "N", about: "Begin at most this many a second: 1 to 1000 (10)" },
   { name: "reason", kind: "text", value: "TEXT", about: "Why; kept and shown" },
@@ -62,12 +64,22 @@ export function bulkBody(
   };
 }
 
-/** Asks for a bulk action, or for its dry run. Throws CommandFailure. */
-export async function askBulk(
-  { client, given }: { readonly client: ApiClient; readonly given: Given },
-  path: string,
-  { body, columns }: { readonly body: Readonly<Record<string, unknown>>; readonly columns: Columns },
-): Promise<Shown> {
+/** What a bulk action is about. */
+interface BulkOrder {
+  readonly body: Readonly<Record<string, unknown>>;
+  /** Of the table that shows the first of them. */
+  readonly columns: Columns;
+  /** What is done to them, as in "Cancel them?". */
+  readonly deed: string;
+}
+
+/**
+ * Asks for a bulk action, or for its dry run. At a terminal it counts first what a filter matches, and goes on when the
+ * person there says yes to that number. Throws CommandFailure.
+ */
+export async function askBulk(call: VerbCall, path: string, order: BulkOrder): Promise<Shown> {
+  const { client, given } = call;
+  const { body, columns } = order;
   if (body["ids"] === undefined && body["filter"] === undefined) {
     throw new CommandFailure(
       EXIT.usage,
@@ -76,8 +88,9 @@ export async function askBulk(
     );
   }
   const key = given.text("idempotency-key");
+  const count = isSaidBeforehand(given) ? null : await countMeant(call, path, order);
   const answer = (await client.send("POST", path, {
-    body: JSON.stringify(body),
+    body: JSON.stringify(count === null ? body : { ...body, expectedCount: count }),
     ...(key === null ? {} : { headers: { "idempotency-key": key } }),
   })).body;
   if (given.flag("dry-run")) {
@@ -99,6 +112,28 @@ export async function askBulk(
     ...shownDeed(answer, `Bulk action ${id} is under way over ${cell(answer["total"])}.`),
     note: `Watch it: milvaion bulk show ${id}`,
   };
+}
+
+/** Whether there is no question to ask; a script that wants JSON, or repeats a key, is asked none. */
+function isSaidBeforehand(given: Given): boolean {
+  return ["ids", "dry-run", "expect", "idempotency-key"].some((option) => given.has(option)) ||
+    given.text("output") === "json";
+}
+
+/** The number of matches that the person at the terminal said yes to; null when there is nobody, or nothing, to ask. */
+async function countMeant(
+  { client, ask }: VerbCall,
+  path: string,
+  { body, columns, deed }: BulkOrder,
+): Promise<number | null> {
+  if (ask === null) return null;
+  const found = (await client.send("POST", path, { body: JSON.stringify({ ...body, dryRun: true }) })).body;
+  const [count, most] = [Number(found["count"]), Number(found["most"])];
+  if (count === 0 || count > most) return null;
+  const first = shownList({ ...found, items: found["sample"] }, columns).text();
+  const said = await ask(`${first}${count} match. ${deed} ${count === 1 ? "it" : "them"}? [y/N] `);
+  if (/^y(es)?$/i.test(said)) return count;
+  throw new CommandFailure(EXIT.refused, "Nothing was done", `Without a question: --expect ${count}.`);
 }
 
 function listOf(text: string): readonly string[] {

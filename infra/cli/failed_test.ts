@@ -1,5 +1,5 @@
 /** The verbs on dead letters and bulk actions against the real API: what they ask is what it understands. */
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { Outcome } from "../../actors/domain/message.ts";
 import { type TestApi, withApi } from "../../tests/support/api.ts";
 import { runCommand } from "../../tests/support/cli_desk.ts";
@@ -7,7 +7,16 @@ import { runCommand } from "../../tests/support/cli_desk.ts";
 const TIMED_OUT: Outcome = { kind: "timedOut", rung: "killed", limitMs: 2500 };
 
 function run(api: TestApi, ...args: readonly string[]) {
+  return answering(api, null, ...args);
+}
+
+/** At a terminal where a person types this line; null: no terminal. */
+function answering(api: TestApi, line: string | null, ...args: readonly string[]) {
+  const readable = line === null ? new ReadableStream<Uint8Array>() : new Response(`${line}\n`).body;
+  assert(readable !== null);
   return runCommand(args, {
+    standardInput: { isTerminal: () => line !== null, readable },
+    canAsk: line !== null,
     env: { MILVAION_URL: "http://127.0.0.1:5000" },
     fetch: async (input, init) => await api.api.app.request(new Request(input, init)),
   });
@@ -124,4 +133,25 @@ Deno.test("occurrences cancel-many counts, then cancels what matches", () =>
     const done = await run(api, "occurrences", "cancel-many", "--ids", id, "--reason", "not needed");
     assertMatch(done.out, /under way over 1/);
     assertEquals((await run(api, "occurrences", "cancel-many", "--status", "Completed")).code, 65);
+  }));
+
+Deno.test("at a terminal a bulk action shows exactly what matches, and asks before it begins", () =>
+  withApi(async (api) => {
+    const jobId = await api.createJob({ concurrentExecutionPolicy: "Allow" });
+    const items = Array.from({ length: 101 }, () => ({}));
+    await api.post(`/api/v1/jobs/${jobId}/trigger-many`, { items });
+    const args = ["occurrences", "cancel-many", "--job", jobId];
+    const blind = await run(api, ...args);
+    assertEquals(blind.code, 1, "without a terminal the number has to be given");
+    assertMatch(blind.error, /101 match, more than 100/);
+    for (const line of ["", "n", "101"]) {
+      const refused = await answering(api, line, ...args);
+      assertEquals([refused.code, refused.out], [1, ""]);
+      assertMatch(refused.error, /101 match\. Cancel them\? \[y\/N\] error: Nothing was done/);
+    }
+    assertEquals((await api.get("/api/v1/bulk-actions")).body.items, []);
+    const done = await answering(api, "y", ...args, "--reason", "storm");
+    assertEquals(done.code, 0, done.error);
+    assertMatch(done.out, /under way over 101/);
+    assertEquals((await answering(api, "n", "failed", "replay", "--job", jobId)).code, 1, "nothing matches");
   }));

@@ -201,6 +201,7 @@ function replayMany(call: VerbCall): Promise<Shown> {
   const filter = body["filter"] as Record<string, unknown> | undefined;
   return askBulk(call, "failed-occurrences/replay", {
     columns: COLUMNS,
+    deed: "Replay",
     body: {
       ...body,
       ...(resolved === null ? {} : { filter: { ...filter, resolved: resolved === "true" } }),

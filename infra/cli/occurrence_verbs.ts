@@ -120,6 +120,7 @@ export const OCCURRENCE_VERBS: readonly Verb[] = [
     perform(call) {
       const filters = { job: "jobId", type: "jobType", from: "from", to: "to" };
       return askBulk(call, "occurrences/cancel", {
+        deed: "Cancel",
         body: bulkBody(call.given, filters, { status: "statuses" }),
         columns: {
           ID: (occurrence) => occurrence["id"],

@@ -3,6 +3,7 @@ import { printable } from "../log.ts";
 import { type ApiClient, createApiClient } from "./api_client.ts";
 import { CommandFailure, EXIT, type ExitCode } from "./exit_code.ts";
 import type { Given } from "./option.ts";
+import { askPerson } from "./question.ts";
 import { readTextSource, type StandardInput } from "./text_source.ts";
 import type { Verb } from "./verb.ts";
 
@@ -14,6 +15,8 @@ export interface VerbWorld {
   readonly env: Readonly<Record<string, string>>;
   readonly fetch: typeof fetch;
   readonly standardInput: StandardInput;
+  /** A person sits at both ends: reads what is asked on the error stream, and can answer. */
+  readonly canAsk: boolean;
   readonly readTextFile: (path: string) => Promise<string>;
   /** What was asked for. */
   readonly writeOut: (text: string) => void;
@@ -29,7 +32,8 @@ export async function runVerb(verb: Verb, given: Given, world: VerbWorld): Promi
   try {
     const client = await connect(given, world);
     const readText = (path: string): Promise<string> => readTextSource(path, world.standardInput);
-    const shown = await verb.perform({ client, given, readText });
+    const ask = world.canAsk ? (question: string): Promise<string> => askPerson(question, world) : null;
+    const shown = await verb.perform({ client, given, readText, ask });
     if (isJson) world.writeOut(JSON.stringify(shown.json, null, 2) + "\n");
     else {
       const text = shown.text();

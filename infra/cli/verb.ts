@@ -25,6 +25,8 @@ export interface VerbCall {
   readonly given: Given;
   /** The text of a file, or of standard input for `-`. Throws CommandFailure. */
   readonly readText: (path: string) => Promise<string>;
+  /** What the person at the terminal answers to a question; null when nobody is there. */
+  readonly ask: ((question: string) => Promise<string>) | null;
 }
 
 /** What a verb found, in both forms. */

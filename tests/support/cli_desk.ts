@@ -63,6 +63,7 @@ export async function runCommand(args: readonly string[], world: Partial<VerbWor
     env: {},
     fetch,
     standardInput: { isTerminal: () => true, readable: new ReadableStream() },
+    canAsk: false,
     readTextFile: Deno.readTextFile,
     writeOut: (text) => out.push(text),
     writeError: (text) => error.push(text),
