@@ -24,8 +24,7 @@ export const BULK_OPTIONS: readonly Option[] = [
     name: "expect",
     kind: "number",
     value: "N",
-    about:
-      "Refuse when another number matches than this; at a terminal asked for without it, else needed above 100",
+    about: "Refuse when another number matches; needed above 100 unless a terminal can be asked",
   },
   { name: "rate", kind: "number", value: "N", about: "Begin at most this many a second: 1 to 1000 (10)" },
   { name: "reason", kind: "text", value: "TEXT", about: "Why; kept and shown" },
