@@ -31,9 +31,13 @@ export async function measureMemory(bench: Bench): Promise<Run> {
     await createDaily(bed, count);
     const job = (await sizeOf(/due/) - dueBefore) / count;
     const lock = await sizeOf(/leader/);
-    // What an instance says once (its types, their schemas) is not part of what it says each time.
-    const announcement = await sizeOf(/presence.*:about$/) / WORKERS;
-    const heartbeat = await sizeOf(/presence.*(?<!:about)$/) / WORKERS;
+    // What an instance says once (its types, their schemas), and that it was said, is no part of a heartbeat.
+    const announcement = await sizeOf(/presence.*:(about|edition)$/) / WORKERS;
+    const heartbeat = async () => await sizeOf(/presence.*:(seen|busy)$/) / WORKERS;
+    const idle = await until(
+      async () => await sizeOf(/presence.*:busy$/) === 0 && heartbeat(),
+      "workers are idle",
+    );
 
     const before = await queueOf(vhost);
     // They wait behind runs that do not end.
@@ -49,7 +53,8 @@ export async function measureMemory(bench: Bench): Promise<Run> {
     const inQueue = (after.memory - before.memory) / queued;
     return {
       "scheduled job": job,
-      heartbeat,
+      heartbeat: idle,
+      "heartbeat while all lanes are busy": await heartbeat(),
       lock,
       announcement,
       "queued message": body + inQueue,

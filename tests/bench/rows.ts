@@ -164,11 +164,12 @@ export const ROWS: Grounds = {
     {
       name: "memory on the servers",
       about:
-        "one scheduled job, heartbeat, lock (Redis), one queued message of 10,000 as the broker counts them",
+        "one scheduled job, heartbeat of an idle worker, lock (Redis), one queued message of 10,000 as the broker counts them",
       seconds: [0, 45],
       figures: [
         { name: "scheduled job", unit: "B", atMost: 200 },
         { name: "heartbeat", unit: "B", atMost: 100 },
+        { name: "heartbeat while all lanes are busy", unit: "B" },
         { name: "lock", unit: "B", atMost: 500 },
         { name: "queued message", unit: "B", atMost: 600, ideal: 500 },
         { name: "its body", unit: "B" },
