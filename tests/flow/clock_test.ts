@@ -8,6 +8,6 @@ clockSuite("embedded", embeddedGround, (name, fn) => Deno.test(name, fn), { minu
 clockSuite(
   "cluster",
   clusterGround,
-  (name, fn) => serverTest(["postgres", "redis", "rabbitmq", "rabbitmqctl"], name, fn),
+  (name, fn) => serverTest(["postgres", "redis", "rabbitmq"], name, fn),
   { minutes: 5 },
 );

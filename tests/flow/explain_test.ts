@@ -8,7 +8,7 @@ import { TcpProxy } from "../support/tcp_proxy.ts";
 import { until } from "../support/program.ts";
 import { explained, explainSuite } from "./explain.ts";
 
-const NEEDS = ["postgres", "redis", "rabbitmq", "rabbitmqctl"] as const;
+const NEEDS = ["postgres", "redis", "rabbitmq"] as const;
 
 explainSuite("embedded", embeddedGround, (name, fn) => Deno.test(name, fn));
 explainSuite("cluster", () => clusterGround(), (name, fn) => serverTest(NEEDS, name, fn));

@@ -10,5 +10,5 @@ const IS_LEFT_TO_EMBEDDED =
   /an index that was lost|either path keeps a run| fails three times|when (due|put|renewEpoch) /;
 
 faultsSuite("cluster", clusterGround, (name, fn) => {
-  if (!IS_LEFT_TO_EMBEDDED.test(name)) serverTest(["postgres", "redis", "rabbitmq", "rabbitmqctl"], name, fn);
+  if (!IS_LEFT_TO_EMBEDDED.test(name)) serverTest(["postgres", "redis", "rabbitmq"], name, fn);
 });

@@ -9,7 +9,7 @@ const PLACES: readonly FlowPlace[] = [
   {
     name: "cluster",
     openGround: clusterGround,
-    test: (name, fn) => serverTest(["postgres", "redis", "rabbitmq", "rabbitmqctl"], name, fn),
+    test: (name, fn) => serverTest(["postgres", "redis", "rabbitmq"], name, fn),
   },
 ];
 

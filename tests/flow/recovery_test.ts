@@ -7,5 +7,5 @@ recoverySuite({ name: "embedded", openGround: embeddedGround, test: (name, fn) =
 recoverySuite({
   name: "cluster",
   openGround: clusterGround,
-  test: (name, fn) => serverTest(["postgres", "redis", "rabbitmq", "rabbitmqctl"], name, fn),
+  test: (name, fn) => serverTest(["postgres", "redis", "rabbitmq"], name, fn),
 });

@@ -8,6 +8,6 @@ watchdogSuite("embedded", embeddedGround, (name, fn) => Deno.test(name, fn), { h
 watchdogSuite(
   "cluster",
   clusterGround,
-  (name, fn) => serverTest(["postgres", "redis", "rabbitmq", "rabbitmqctl"], name, fn),
+  (name, fn) => serverTest(["postgres", "redis", "rabbitmq"], name, fn),
   { healthyMinutes: 8 },
 );

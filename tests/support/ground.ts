@@ -9,8 +9,9 @@ import { LEASE_NAME } from "../../actors/leader.ts";
 import { openPostgresStore } from "../../infra/postgres/store.ts";
 import { openRabbit } from "../../infra/rabbitmq/rabbit.ts";
 import { openRedis } from "../../infra/redis/redis.ts";
-import { temporaryDatabase, temporaryPrefix, temporaryVhost } from "./servers.ts";
 import { Activity } from "./activity.ts";
+import { deleteNames, randomPrefix } from "./rabbit.ts";
+import { SERVERS, temporaryDatabase, temporaryPrefix } from "./servers.ts";
 
 export interface World {
   readonly clock: Clock;
@@ -23,6 +24,8 @@ export interface Standing {
   readonly adapters: Adapters;
   /** Until nothing that was asked of the adapters is under way. */
   settle(): Promise<void>;
+  /** How often something was asked of the adapters, or came from them. */
+  turns(): number;
   /** Cuts the node off from everything, as its death does. */
   close(): Promise<void>;
 }
@@ -35,8 +38,11 @@ export interface Ground extends AsyncDisposable {
 }
 
 const HEARTBEAT_MS = 5000;
-/** The job types of flow tests, whose queues are looked at. */
+/** The job types of flow tests, whose queues are looked at, and deleted at the end. */
 const TYPES = ["SampleJob", "OtherJob"];
+/** The pools to which flow tests pin jobs; null: not pinned. */
+const POOLS = [null, "local", "mail"];
+const patternOf = (jobType: string) => `${jobType.toLowerCase()}.*`;
 
 export async function embeddedGround(): Promise<Ground> {
   const folder = await Deno.makeTempDir({ prefix: "milvaion-flow-" });
@@ -47,12 +53,18 @@ export async function embeddedGround(): Promise<Ground> {
     async open(world) {
       const adapters = await openAdapters({ dataDir: folder, heartbeatMs: HEARTBEAT_MS, ...world });
       const { jobs, lines } = adapters.store;
+      const activity = new Activity();
+      let writtenAfter = -1;
       return {
-        adapters,
-        // An empty write to each file comes back when those before it are on the disk.
+        adapters: activity.watch(adapters),
+        // An empty write to each file comes back when those before it are on the disk; there are none when nothing
+        // was asked since the last.
         settle: async () => {
+          if (activity.turns === writtenAfter && !activity.isUnderWay) return;
+          writtenAfter = activity.turns;
           await Promise.all([jobs.resume("", 0), lines.append([])]).catch(() => {}); // a closed store
         },
+        turns: () => activity.turns,
         close: () => adapters.store.close(),
       };
     },
@@ -60,11 +72,14 @@ export async function embeddedGround(): Promise<Ground> {
   };
 }
 
-/** `brokerThrough` gives the address under which the broker is reached, e.g. through a proxy. */
+/**
+ * On the shared servers, apart from others by a database and by prefixes: a vhost of its own would take seconds more.
+ * `brokerThrough` gives the address under which the broker is reached, e.g. through a proxy.
+ */
 export async function clusterGround(brokerThrough: (url: string) => string = (url) => url): Promise<Ground> {
   const database = await temporaryDatabase();
   const redis = temporaryPrefix();
-  const vhost = await temporaryVhost();
+  const brokerPrefix = randomPrefix();
   return {
     name: "cluster",
     lossNoticedMs: 20_000,
@@ -85,12 +100,13 @@ export async function clusterGround(brokerThrough: (url: string) => string = (ur
         ...world,
       });
       const broker = await openRabbit({
-        url: brokerThrough(vhost.url),
+        url: brokerThrough(SERVERS.amqp),
+        prefix: brokerPrefix,
         role: "both",
         storeId,
-        patternOf: (jobType) => `${jobType.toLowerCase()}.*`,
+        patternOf,
         knownTypes: () =>
-          TYPES.map((jobType) => ({ jobType, routingPattern: `${jobType.toLowerCase()}.*`, pools: [] })),
+          TYPES.map((jobType) => ({ jobType, routingPattern: patternOf(jobType), pools: [] })),
         ...world,
       });
       await broker.whenUp();
@@ -109,6 +125,7 @@ export async function clusterGround(brokerThrough: (url: string) => string = (ur
           soleProcess: false,
         }),
         settle: () => activity.quiet(),
+        turns: () => activity.turns,
         close: async () => {
           // The lock of a dead leader lapses by Redis' own time, which no manual clock moves on.
           await cache.leases.release(LEASE_NAME, world.instanceId);
@@ -118,7 +135,10 @@ export async function clusterGround(brokerThrough: (url: string) => string = (ur
       };
     },
     async [Symbol.asyncDispose]() {
-      await vhost[Symbol.asyncDispose]();
+      await deleteNames(
+        brokerPrefix,
+        TYPES.flatMap((jobType) => POOLS.map((pool) => ({ routingPattern: patternOf(jobType), pool }))),
+      );
       await redis[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
     },

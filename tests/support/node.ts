@@ -52,6 +52,10 @@ export const DEFAULTS = {
 
 /** Of real time: a clock that stands still would keep a test waiting for ever. */
 const STOPS_WITHIN_MS = 30_000;
+/** Rounds in which nothing was asked of the adapters: what the last answers led to has been said in the first. */
+const CALM_ROUNDS = 2;
+/** A node that asks again and again, without its clock going on, does not keep a test for ever. */
+const ROUNDS_AT_MOST = 200;
 
 export class Node {
   epoch: number | null = null;
@@ -256,11 +260,13 @@ function withFaults(adapters: Adapters, faults: Faults | undefined): Adapters {
  * can hurry them.
  */
 export async function settle({ system, standing }: Pick<Node, "system" | "standing">): Promise<void> {
-  // As many commits follow from one another as a walk has: decide, claim, record, release and claim again.
-  for (let round = 0; round < 6; round += 1) {
+  // One commit leads to the next (decide, claim, record, release and claim again), so: until nothing follows.
+  for (let calm = 0, round = 0; calm < CALM_ROUNDS && round < ROUNDS_AT_MOST; round += 1) {
+    const before = standing.turns();
     await system.idle();
     await standing.settle();
     await new Promise<void>((resolve) => setImmediate(resolve));
+    calm = standing.turns() === before ? calm + 1 : 0;
   }
   await system.idle();
 }

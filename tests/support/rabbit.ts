@@ -47,7 +47,8 @@ export async function deleteNames(
   for (const { routingPattern, pool } of patterns) {
     await channel.deleteQueue(names.queue(routingPattern, pool));
   }
-  for (const queue of [names.parked, names.reports, names.lines, names.progress, names.attempts]) {
+  const { parked, reports, lines, progress, progressStandby, attempts, attemptsStandby } = names;
+  for (const queue of [parked, reports, lines, progress, progressStandby, attempts, attemptsStandby]) {
     await channel.deleteQueue(queue);
   }
   for (const exchange of [names.jobs, names.dlx, names.control]) await channel.deleteExchange(exchange);
