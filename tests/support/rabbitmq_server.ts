@@ -36,9 +36,12 @@ export class RabbitmqServer implements AsyncDisposable {
     const { cluster = null } = options;
     const folder = await Deno.makeTempDir({ dir: "/tmp", prefix: "milvaion-rabbitmq-" });
     const [port = 0, distributionPort = 0, mapperPort = 0] = freePorts(3);
+    // As it starts for the first time it joins the node that it is told of.
+    const peer = cluster === null ? "" : "cluster_formation.peer_discovery_backend = classic_config\n" +
+      `cluster_formation.classic_config.nodes.1 = ${cluster.nodeName}\n`;
     await Deno.writeTextFile(
       `${folder}/rabbitmq.conf`,
-      `listeners.tcp.1 = 127.0.0.1:${port}\nlog.console = false\n${options.config ?? ""}\n`,
+      `listeners.tcp.1 = 127.0.0.1:${port}\nlog.console = false\n${peer}${options.config ?? ""}\n`,
     );
     await Deno.writeTextFile(`${folder}/advanced.config`, `[{rabbit, [${options.advanced ?? ""}]}].\n`);
     // No plugins: neither this machine's nor any other.
@@ -72,7 +75,6 @@ export class RabbitmqServer implements AsyncDisposable {
     const server = new RabbitmqServer(folder, port, environment, portMapper);
     try {
       await server.start();
-      if (cluster !== null) await server.#join(cluster);
     } catch (error) {
       await server[Symbol.asyncDispose]();
       throw error;
@@ -168,12 +170,6 @@ export class RabbitmqServer implements AsyncDisposable {
     this.portMapper?.kill("SIGKILL");
     await this.portMapper?.status;
     await Deno.remove(this.folder, { recursive: true });
-  }
-
-  async #join(cluster: RabbitmqServer): Promise<void> {
-    await this.ctl("stop_app");
-    await this.ctl("join_cluster", cluster.nodeName);
-    await this.ctl("start_app");
   }
 
   async #end(signal: Deno.Signal): Promise<void> {

@@ -53,25 +53,33 @@ export class TestServers implements AsyncDisposable {
   static async start(options: TestServersOptions = {}): Promise<TestServers> {
     const { own = [], redisArgs = [], redisReplicas = 0, rabbitmqConfig = "", rabbitmqNodes = 1 } = options;
     await using stack = new AsyncDisposableStack();
-    const postgres = stack.use(await PostgresServer.start(options.postgres));
-    const redis = own.includes("redis") ? stack.use(await RedisServer.start({ args: redisArgs })) : null;
-    const cluster = own.includes("redis-cluster")
-      ? stack.use(await RedisClusterServers.start({ replicas: redisReplicas, args: redisArgs }))
-      : null;
-    const sentinel = own.includes("redis-sentinel")
-      ? stack.use(await RedisSentinelServers.start({ args: redisArgs }))
-      : null;
+    const use = async <T extends AsyncDisposable>(starting: Promise<T>) => stack.use(await starting);
+    const wants = (server: Own) => own.includes(server);
+    const startNodes = async () => {
+      const first = await use(RabbitmqServer.start({ config: rabbitmqConfig }));
+      const others = Array.from(
+        { length: rabbitmqNodes - 1 },
+        () => use(RabbitmqServer.start({ config: rabbitmqConfig, cluster: first })),
+      );
+      await Promise.allSettled(others);
+      return [first, ...await Promise.all(others)];
+    };
+    // At once: each waits for a process of its own most of the time.
+    const starting = [
+      use(PostgresServer.start(options.postgres)),
+      wants("redis") ? use(RedisServer.start({ args: redisArgs })) : null,
+      wants("redis-cluster")
+        ? use(RedisClusterServers.start({ replicas: redisReplicas, args: redisArgs }))
+        : null,
+      wants("redis-sentinel") ? use(RedisSentinelServers.start({ args: redisArgs })) : null,
+      wants("rabbitmq") ? startNodes() : [],
+      wants("rabbitmq") ? null : use(temporaryVhost()),
+    ] as const;
+    // Where one fails, the others are ended with the stack, which must have them by then.
+    await Promise.allSettled(starting);
+    const [postgres, redis, cluster, sentinel, nodes, vhost] = await Promise.all(starting);
     const ownUrl = (redis ?? cluster ?? sentinel)?.url;
     const prefix = ownUrl === undefined ? stack.use(temporaryPrefix()) : null;
-    const nodes: RabbitmqServer[] = [];
-    if (own.includes("rabbitmq")) {
-      const first = stack.use(await RabbitmqServer.start({ config: rabbitmqConfig }));
-      nodes.push(first);
-      for (let made = 1; made < rabbitmqNodes; made++) {
-        nodes.push(stack.use(await RabbitmqServer.start({ config: rabbitmqConfig, cluster: first })));
-      }
-    }
-    const vhost = nodes.length === 0 ? stack.use(await temporaryVhost()) : null;
     const servers = {
       postgres: await postgres.createDatabase("cluster"),
       redis: ownUrl ?? prefix?.url ?? "",
