@@ -1,5 +1,9 @@
-/** Every contract of the store, kept by PostgreSQL: one database for this file, a schema for each promise. */
+/**
+ * Every contract of the store, kept by PostgreSQL: one database for this file, and a schema for each store that is
+ * open, emptied when it is closed.
+ */
 import { openPostgresStore } from "../../infra/postgres/store.ts";
+import { emptySchema } from "../support/postgres_world.ts";
 import { KeptLog } from "../support/quiet.ts";
 import { serverTest, temporaryDatabase, whyMissing } from "../support/servers.ts";
 import { attemptsContract } from "./attempts_contract.ts";
@@ -26,14 +30,16 @@ import { workloadContract } from "./workload_contract.ts";
 import type { StoreFactory } from "./store_fixture.ts";
 
 let database: Awaited<ReturnType<typeof temporaryDatabase>> | null = null;
-let schemas = 0;
+let made = 0;
+const empty: string[] = [];
 
 const postgresStore: StoreFactory = async ({ clock, random }) => {
   database ??= await temporaryDatabase();
-  schemas += 1;
+  const { url } = database;
+  const schema = empty.pop() ?? `promises_${made += 1}`;
   const { store, attempts } = await openPostgresStore({
-    url: database.url,
-    schema: `promise_${schemas}`,
+    url,
+    schema,
     maxConnections: 4,
     prepare: true,
     migrate: true,
@@ -41,7 +47,12 @@ const postgresStore: StoreFactory = async ({ clock, random }) => {
     random,
     log: new KeptLog(),
   });
-  return { store, attempts, close: () => store.close() };
+  const close = async () => {
+    await store.close();
+    await emptySchema(url, schema);
+    empty.push(schema);
+  };
+  return { store, attempts, close };
 };
 
 if (whyMissing("postgres") === null) {

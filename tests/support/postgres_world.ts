@@ -1,4 +1,5 @@
 /** What tests of the PostgreSQL store begin with: a database of their own and stores on it. */
+import postgres from "postgres";
 import { type Job, JOB_DEFAULTS } from "../../actors/domain/job.ts";
 import { systemClock, systemRandom } from "../../infra/clock.ts";
 import {
@@ -7,6 +8,9 @@ import {
   type PostgresStoreOptions,
 } from "../../infra/postgres/store.ts";
 import { KeptLog } from "./quiet.ts";
+
+/** A table of more is truncated, not emptied row by row. */
+const LARGE_BYTES = 1024 * 1024;
 
 /** How a store is opened unless a test says otherwise. */
 export function storeOptions(url: string, changes: Partial<PostgresStoreOptions> = {}): PostgresStoreOptions {
@@ -29,6 +33,31 @@ export async function openStore(
 ): Promise<PostgresStore & AsyncDisposable> {
   const opened = await openPostgresStore(storeOptions(url, changes));
   return { ...opened, [Symbol.asyncDispose]: () => opened.store.close() };
+}
+
+/**
+ * Takes all rows of a store out of its schema, as they are after the migration: a tenth of the time that it takes to
+ * make the tables anew. Days that have partitions keep them.
+ */
+export async function emptySchema(url: string, schema: string): Promise<void> {
+  const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 5 });
+  try {
+    await sql.unsafe(`
+      SET search_path = ${schema};
+      DO $$ DECLARE one regclass; BEGIN
+        FOR one IN SELECT oid FROM pg_class WHERE relnamespace = '${schema}'::regnamespace AND relkind = 'r'
+          AND relname <> 'schema_versions' AND pg_relation_size(oid) > 0
+        LOOP
+          -- What many rows leave behind would make the next promise slow.
+          IF pg_relation_size(one) > ${LARGE_BYTES} THEN EXECUTE 'TRUNCATE ' || one;
+          ELSE EXECUTE 'DELETE FROM ' || one;
+          END IF;
+        END LOOP;
+        INSERT INTO leadership (epoch, is_ended) VALUES (0, true);
+      END $$`);
+  } finally {
+    await sql.end({ timeout: 5 });
+  }
 }
 
 /** A new job that only triggers make runs of. */
