@@ -38,8 +38,10 @@ export interface Ground extends AsyncDisposable {
 }
 
 const HEARTBEAT_MS = 5000;
-/** The job types of flow tests, whose queues are looked at, and deleted at the end. */
+/** The job types of flow tests whose queues are looked at. */
 const TYPES = ["SampleJob", "OtherJob"];
+/** All of them: their queues are deleted at the end. */
+const ALL_TYPES = [...TYPES, "ThirdJob", "FourthJob", "FifthJob"];
 /** The pools to which flow tests pin jobs; null: not pinned. */
 const POOLS = [null, "local", "mail"];
 const patternOf = (jobType: string) => `${jobType.toLowerCase()}.*`;
@@ -137,7 +139,7 @@ export async function clusterGround(brokerThrough: (url: string) => string = (ur
     async [Symbol.asyncDispose]() {
       await deleteNames(
         brokerPrefix,
-        TYPES.flatMap((jobType) => POOLS.map((pool) => ({ routingPattern: patternOf(jobType), pool }))),
+        ALL_TYPES.flatMap((jobType) => POOLS.map((pool) => ({ routingPattern: patternOf(jobType), pool }))),
       );
       await redis[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
