@@ -14,6 +14,7 @@ function worker(
     workerId,
     instanceId: `${workerId}-1`,
     isStopping: false,
+    reportsHeldBack: 0,
     lastSeenAt: NOW,
     maxParallelJobs: 10,
     running: [],

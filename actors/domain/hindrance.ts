@@ -25,6 +25,8 @@ export const HINDRANCE_CODES = [
   "worker-not-listening",
   /** The worker of a run is silent; it is not known whether it still runs. */
   "worker-silent",
+  /** The worker of a run cannot deliver its reports: the run may have ended. */
+  "reports-held-back",
   "overlap",
   /** It waits for the runs before it (policy Queue, or it catches up). */
   "waiting-turn",

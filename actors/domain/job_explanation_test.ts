@@ -144,6 +144,15 @@ const CASES:
       "worker-2",
     ],
     [
+      "reports-held-back",
+      {
+        newest: [occurrenceOf({ status: "Running", instanceId: "worker-1", token: 1 })],
+        around: surroundingsWith({ workers: [workerWith({ reportsHeldBack: 1 })] }),
+      },
+      "Worker instance worker-1 cannot reach the broker and holds back 1 report, which goes out when it can",
+      "worker-1",
+    ],
+    [
       "overlap",
       {
         holder: occurrenceOf({ status: "Running", instanceId: "worker-1", startedAt: NOW - 5000 }),

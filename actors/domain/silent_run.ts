@@ -1,11 +1,12 @@
 /**
  * A run whose worker is silent: since when, and when it is taken for lost. Two paths keep a run alive, its lease and
- * the presence of a worker that names it (`actors/silence.ts`); what is told here goes by both, as the reaper does.
+ * the presence of a worker that names it (`actors/silence.ts`); what is told here goes by both, as the reaper does. A
+ * worker keeps both up for a run that has ended, too, until its report is delivered.
  */
-import { agoText, evidence, momentText } from "./explanation.ts";
+import { agoText, countText, type Evidence, evidence, momentText } from "./explanation.ts";
 import { type Hindrance, hindrance } from "./hindrance.ts";
 import type { Occurrence } from "./occurrence.ts";
-import { leaderlessSince, type Surroundings } from "./surroundings.ts";
+import { leaderlessSince, type Surroundings, type WorkerStanding } from "./surroundings.ts";
 
 /** The reaper has to have seen neither path move for a lease and this, milliseconds. */
 export const LOST_MARGIN_MS = 1500;
@@ -26,7 +27,7 @@ export function lapsingBefore(now: number, leaseMs: number): number {
   return now + leaseMs * (1 - SILENT_AFTER);
 }
 
-/** That the worker of this run is silent; nothing while it is not, or the run is none. */
+/** That the worker of this run is silent, or cannot report; nothing while it can, or the run is none. */
 export function silentHindrances(
   around: Surroundings,
   run: Pick<Occurrence, "id" | "scheduledFor" | "token" | "status" | "instanceId">,
@@ -39,7 +40,8 @@ export function silentHindrances(
   const worker = workers?.find((one) => one.instanceId === instanceId);
   const lapsing = around.lapsing.find((one) => one.occurrenceId === id && one.token === token);
   if (lapsing === undefined) {
-    if (workers === null || worker !== undefined) return [];
+    if (worker !== undefined) return heldBack(worker, found);
+    if (workers === null) return [];
     const sentence =
       `${who} is not there any more. Its report may still come; else the run is taken for lost when ` +
       "its lease has ended.";
@@ -48,7 +50,7 @@ export function silentHindrances(
   const isNamed = worker?.running.some((one) => one.occurrenceId === id && one.token === token) === true;
   const heardAt = Math.max(lapsing.leaseUntil - leaseMs, isNamed ? worker.lastSeenAt : -Infinity);
   const isSilent = (since: number) => now - since > leaseMs * SILENT_AFTER;
-  if (!isSilent(heardAt)) return [];
+  if (!isSilent(heardAt)) return heldBack(worker, found);
   const since = worker === undefined || !isSilent(worker.lastSeenAt)
     ? heardAt
     : Math.max(heardAt, worker.lastSeenAt);
@@ -65,6 +67,15 @@ export function silentHindrances(
       momentText(lost)
     } (its lease ends at ${momentText(lapsing.leaseUntil)}).`;
   return [hindrance("worker-silent", `${who} ${what}. ${then}`, { since, until: lost, evidence: found })];
+}
+
+function heldBack(worker: WorkerStanding | undefined, found: readonly Evidence[]): readonly Hindrance[] {
+  const held = worker?.reportsHeldBack ?? 0;
+  if (worker === undefined || held === 0) return [];
+  const sentence = `Worker instance ${worker.instanceId} cannot reach the broker and holds back ${
+    countText(held, "report")
+  }, which ${held === 1 ? "goes" : "go"} out when it can: the run may have ended already.`;
+  return [hindrance("reports-held-back", sentence, { evidence: found })];
 }
 
 /** When the leader takes for lost what was last heard of at a moment; null while nobody can. */

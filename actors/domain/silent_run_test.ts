@@ -44,6 +44,19 @@ Deno.test("a run whose worker is silent says since when, and when it is taken fo
   );
 });
 
+Deno.test("a run whose worker cannot report says so: it may have ended", () => {
+  const worker = workerWith({ instanceId: "worker-1", reportsHeldBack: 2 });
+  const { code, sentence } = explained({ workers: [worker] });
+  assertEquals(code, "reports-held-back");
+  assertStringIncludes(
+    sentence,
+    "Worker instance worker-1 cannot reach the broker and holds back 2 reports, which go out when it can: the run may " +
+      "have ended already.",
+  );
+  const silent = explained({ workers: [{ ...worker, lastSeenAt: NOW - 9 * SECOND }], lapsing: [lapsing] });
+  assertEquals(silent.causes.map((one) => one.code), ["worker-silent"]);
+});
+
 Deno.test("a job says so of its runs, before what these keep waiting, whatever its policy", () => {
   const around = surroundingsWith({ workers: [workerWith({ instanceId: "worker-2" })], lapsing: [lapsing] });
   const facts = { newest: [run], around };

@@ -12,6 +12,8 @@ export interface WorkerStanding {
   readonly workerId: string;
   readonly instanceId: string;
   readonly isStopping: boolean;
+  /** Reports that it could not deliver yet. */
+  readonly reportsHeldBack: number;
   /** Epoch milliseconds. */
   readonly lastSeenAt: number;
   /** Lanes of the process, over all types. */

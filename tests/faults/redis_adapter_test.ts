@@ -10,7 +10,6 @@ import { TcpProxy } from "../support/tcp_proxy.ts";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 
 const LEASE_TTL_MS = 2000;
-/** No call takes longer, with room for a busy machine. */
 /** Longer than any deadline, and than a busy machine is late; shorter than for ever. Milliseconds. */
 const CALL_AT_MOST_MS = 20_000;
 

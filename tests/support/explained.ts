@@ -72,6 +72,7 @@ export function workerWith(
     workerId: "local",
     instanceId: "worker-1",
     isStopping: false,
+    reportsHeldBack: 0,
     maxParallelJobs: 8,
     lastSeenAt: NOW - 1000,
     running: new Array(busy).fill({ occurrenceId: "another", token: 1 }),

@@ -14,6 +14,7 @@ const workers = fc.record({
   workerId: fc.constantFrom("local", "mail"),
   instanceId: fc.constantFrom("worker-1", "worker-2"),
   isStopping: fc.boolean(),
+  reportsHeldBack: fc.integer({ min: 0, max: 2 }),
   maxParallelJobs: fc.integer({ min: 1, max: 4 }),
   lastSeenAt: anyMoment,
   running: fc.array(anyAttempt, { maxLength: 4 }),
