@@ -58,6 +58,9 @@ export function median(values: readonly number[]): number {
   return ((sorted[Math.ceil(middle) - 1] ?? NaN) + (sorted[Math.floor(middle)] ?? NaN)) / 2;
 }
 
+/** Who asks about a run at once takes processors from that very run. Milliseconds. */
+export const ASKED_AFTER_MS = 30;
+
 /** A run's p50 and p99 under `${name} p50` and `${name} p99`, with the worst beside them. */
 export function percentiles(name: string, values: readonly number[]): Run {
   return {

@@ -2,7 +2,7 @@
 import { delay } from "@std/async";
 import { Program } from "../support/program.ts";
 import { bareFile, bareFileTrips, bareProcess, bareStart } from "./bare_limits.ts";
-import { type Bench, percentiles, type Run } from "./benchmark.ts";
+import { ASKED_AFTER_MS, type Bench, percentiles, type Run } from "./benchmark.ts";
 
 const JOBS = new URL("jobs", import.meta.url).pathname;
 const QUIET = { MilvaionConfig__Logging__Level: "warn" };
@@ -70,6 +70,7 @@ export async function measureThroughput(bench: Bench, lanes: number): Promise<re
 async function pickUp(program: Program, jobId: string): Promise<number> {
   const sent = performance.timeOrigin + performance.now();
   const { body } = await program.post(`/api/v1/jobs/${jobId}/trigger`, {});
+  await delay(ASKED_AFTER_MS);
   return (await completed(program, body.occurrenceId)).result - sent;
 }
 

@@ -2,12 +2,11 @@
 import { delay } from "@std/async";
 import { until } from "../support/program.ts";
 import { bareTrips } from "./bare_limits.ts";
-import { type Bench, percentiles, type Run } from "./benchmark.ts";
+import { ASKED_AFTER_MS, type Bench, percentiles, type Run } from "./benchmark.ts";
 import { ClusterBed } from "./cluster_bed.ts";
 
 const SHARE = 0.8;
 const TICK_MS = 25;
-const ASKED_AFTER_MS = 30;
 
 export async function measureClusterLatency(bench: Bench): Promise<readonly Run[]> {
   await using bed = await ClusterBed.start({ workers: 1, lanes: 50, jobType: "ClockJob" });
@@ -68,7 +67,6 @@ export async function measureUnderLoad(bench: Bench): Promise<readonly Run[]> {
 async function pickUp(bed: ClusterBed, jobId: string): Promise<number> {
   const sentAt = performance.timeOrigin + performance.now();
   const { body } = await bed.request("POST", `/api/v1/jobs/${jobId}/trigger`, {});
-  // Who asks at once takes processors from the very run that is asked about.
   await delay(ASKED_AFTER_MS);
   return await startOf(bed, body.occurrenceId) - sentAt;
 }
