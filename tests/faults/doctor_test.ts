@@ -7,7 +7,7 @@ import { connect } from "amqplib";
 import { systemClock } from "../../infra/clock.ts";
 import { openRedis } from "../../infra/redis/redis.ts";
 import { asOwner, checkOf, examine, migrate, postgresAt, rabbitmqAt } from "../support/doctor.ts";
-import { freePort } from "../support/program.ts";
+import { freePort } from "../support/free_port.ts";
 import { KeptLog } from "../support/quiet.ts";
 import { RedisServer } from "../support/redis_server.ts";
 import {

@@ -1,6 +1,7 @@
 /** The real program from outside: the README's transcript, and how it starts and stops. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { freePort, Program } from "../support/program.ts";
+import { freePort } from "../support/free_port.ts";
+import { Program } from "../support/program.ts";
 import { folderWithGreetJob, greet, helloEveryFiveSeconds } from "../support/transcript.ts";
 
 Deno.test("README's transcript: a schedule, a job file of one's own, kill -9 and start again", async () => {

@@ -1,6 +1,7 @@
 /** One process of a cluster, an API instance or a worker, started as users start it. */
 import { allGone, familyOf, signalAll } from "./processes.ts";
-import { freePort, Program, taskCommand } from "./program.ts";
+import { freePort } from "./free_port.ts";
+import { Program, taskCommand } from "./program.ts";
 import { TcpProxy } from "./tcp_proxy.ts";
 
 export type Role = "api" | "worker";
@@ -87,11 +88,7 @@ export class ClusterProcess implements AsyncDisposable {
   async start(options: { readonly clock?: string } = {}): Promise<void> {
     const program = await this.launch(options);
     try {
-      await program.until(async () => {
-        const response = await fetch(`${this.url}/readyz`);
-        await response.body?.cancel();
-        return response.ok;
-      }, `${this.name} is ready`);
+      await program.ready(this.name);
     } catch (error) {
       throw new Error(`${(error as Error).message}\n${program.output}`, { cause: error });
     }

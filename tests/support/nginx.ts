@@ -2,7 +2,8 @@
  * nginx in front of instances of the test, with infra/deploy/nginx.conf: only where it listens, where it writes and
  * the line that names the instances are put in place of what a container has.
  */
-import { freePort, until } from "./program.ts";
+import { freePort } from "./free_port.ts";
+import { until } from "./program.ts";
 import { shell } from "./processes.ts";
 
 const CONFIGURATION = new URL("../../infra/deploy/nginx.conf", import.meta.url);

@@ -6,7 +6,7 @@
 import { delay } from "@std/async";
 import postgres from "postgres";
 import { allGone, familyOf, shell, signalAll } from "./processes.ts";
-import { freePort } from "./program.ts";
+import { freePort } from "./free_port.ts";
 import { postgresPrograms } from "./servers.ts";
 
 const START_MS = 30_000;

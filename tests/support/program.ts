@@ -1,5 +1,6 @@
 /** Starts the real program as a user would, in a folder of its own, and talks to it over HTTP. */
 import { delay } from "@std/async";
+import { freePort } from "./free_port.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -19,21 +20,6 @@ export interface ProgramOptions {
 /** Milliseconds after which waiting for something that never comes gives up. */
 export const NEVER_MS = 60_000;
 
-/** A server that is down, or not yet up, finds its port free. */
-const givenPorts = new Set<number>();
-
-/** A port that was free a moment ago. None is given twice. */
-export function freePort(): number {
-  while (true) {
-    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { port } = listener.addr as Deno.NetAddr;
-    listener.close();
-    if (givenPorts.has(port)) continue;
-    givenPorts.add(port);
-    return port;
-  }
-}
-
 /** The flags of `deno task run`, so that a test has the permissions that users have. */
 export async function taskCommand(name: string): Promise<readonly string[]> {
   const config = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
@@ -47,6 +33,7 @@ export class Program implements AsyncDisposable {
   #output = "";
   #outputChanged: (() => void)[] = [];
   readonly #drained: Promise<unknown>;
+  #hasEnded = false;
 
   private constructor(
     readonly child: Deno.ChildProcess,
@@ -55,21 +42,31 @@ export class Program implements AsyncDisposable {
     private readonly ownsDataDir: boolean,
   ) {
     this.#drained = Promise.all([this.#read(child.stdout), this.#read(child.stderr)]);
+    void child.status.then(() => this.#hasEnded = true);
   }
 
   /** Starts it and waits until it is ready. */
   static async start(options: ProgramOptions = {}): Promise<Program> {
     const program = await Program.launch(options);
     try {
-      await program.until(
-        async () => (await fetch(program.url + "/readyz")).body?.cancel() !== undefined,
-        "it is ready",
-      );
+      await program.ready("it", () => true);
     } catch (error) {
       await program.kill();
       throw new Error(`${(error as Error).message}\n${program.output}`);
     }
     return program;
+  }
+
+  /** Waits until it answers, that it is ready unless told otherwise. Throws at once when it has ended instead. */
+  async ready(name: string, isEnough: (answer: Response) => boolean = ({ ok }) => ok): Promise<void> {
+    const isReady = async () => {
+      if (this.#hasEnded) return true;
+      const response = await fetch(`${this.url}/readyz`);
+      await response.body?.cancel();
+      return isEnough(response);
+    };
+    await this.until(isReady, `${name} is ready`);
+    if (this.#hasEnded) throw new Error(`${name} has ended before it was ready`);
   }
 
   /** Starts it without waiting. */

@@ -4,6 +4,7 @@
  * on the same port and data.
  */
 import { delay } from "@std/async";
+import { freePort } from "./free_port.ts";
 
 const START_MS = 90_000;
 const COMMAND_MS = 30_000;
@@ -35,7 +36,7 @@ export class RabbitmqServer implements AsyncDisposable {
   ): Promise<RabbitmqServer> {
     const { cluster = null } = options;
     const folder = await Deno.makeTempDir({ dir: "/tmp", prefix: "milvaion-rabbitmq-" });
-    const [port = 0, distributionPort = 0, mapperPort = 0] = freePorts(3);
+    const [port, distributionPort, mapperPort] = [freePort(), freePort(), freePort()];
     // As it starts for the first time it joins the node that it is told of.
     const peer = cluster === null ? "" : "cluster_formation.peer_discovery_backend = classic_config\n" +
       `cluster_formation.classic_config.nodes.1 = ${cluster.nodeName}\n`;
@@ -210,14 +211,4 @@ async function greets(port: number): Promise<boolean> {
       // The deadline has closed it.
     }
   }
-}
-
-/** So many different ports that nobody listens on now. */
-function freePorts(count: number): number[] {
-  const listeners = Array.from({ length: count }, () => Deno.listen({ hostname: "127.0.0.1", port: 0 }));
-  return listeners.map((listener) => {
-    const { port } = listener.addr as Deno.NetAddr;
-    listener.close();
-    return port;
-  });
 }

@@ -1,5 +1,6 @@
 /** A Redis that Sentinel keeps: a master, replicas and three sentinels of one's own, on free ports. */
-import { freePort, until } from "./program.ts";
+import { freePort } from "./free_port.ts";
+import { until } from "./program.ts";
 import { RedisServer } from "./redis_server.ts";
 
 /** After this time without an answer the master counts as down. Milliseconds. */

@@ -1,6 +1,6 @@
 /** A Redis of one's own: on a free port, in a temporary folder, to be stopped, killed and frozen at will. */
 import { delay } from "@std/async";
-import { freePort } from "./program.ts";
+import { freePort, isFree } from "./free_port.ts";
 
 const DEADLINE_MS = 15_000;
 
@@ -144,12 +144,6 @@ export class RedisServer implements AsyncDisposable {
 function freeNodePort(): number {
   while (true) {
     const port = freePort();
-    if (port > 55_000) continue;
-    try {
-      Deno.listen({ hostname: "127.0.0.1", port: port + 10_000 }).close();
-      return port;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    }
+    if (isFree(port + 10_000)) return port;
   }
 }
