@@ -95,6 +95,18 @@ Deno.test("payloads are held against the schema of their type, each error with i
     assertStringIncludes(text.body.errors[0].message, "not JSON in a text");
   }, { offers: [MAIL] }));
 
+Deno.test("what a refused payload holds is not repeated: it may be a secret", () =>
+  withApi(async (api) => {
+    const id = await api.createJob({ jobType: "SendEmailJob", jobData: { to: "a@example.com" } });
+    for (const secret of ["hunter2", 4711, ["hunter2"]]) {
+      const refused = await api.post(`/api/v1/jobs/${id}/trigger`, {
+        jobData: { to: "a@example.com", copies: secret },
+      });
+      assertEquals([refused.status, refused.body.errors[0].field], [422, "jobData.copies"]);
+      assert(!/hunter2|4711/.test(JSON.stringify(refused.body)), JSON.stringify(refused.body));
+    }
+  }, { offers: [MAIL] }));
+
 Deno.test("a schema that cannot be read does not keep its jobs from running; the log says so", () =>
   withApi(async (api) => {
     await api.createJob({ jobType: "OddJob", jobData: { a: 1 } });

@@ -17,22 +17,31 @@ export function pointerOf(path: Path): string {
   return path.map((part) => "/" + String(part).replaceAll("~", "~0").replaceAll("/", "~1")).join("");
 }
 
-/** Every error of `value` against `schema`, empty when there is none. Paths are prefixed with `at`. */
+/**
+ * Every error of a payload against `schema`, empty when there is none. Paths are prefixed with `at`. What a payload holds
+ * is not repeated: it may be a secret.
+ */
 export function errorsOf(schema: z.ZodType, value: unknown, at: Path = []): readonly FieldError[] {
   const answer = schema.safeParse(value);
-  return answer.success ? [] : fieldErrors(answer.error.issues, { schema, value, at });
+  return answer.success ? [] : fieldErrors(answer.error.issues, { schema, value, at, isPayload: true });
 }
 
 /** Translates issues. `schema` and `value` are what they were found with: for nearest names, and for what is missing. */
 export function fieldErrors(
   issues: readonly Issue[],
-  found: { readonly schema: z.ZodType; readonly value: unknown; readonly at?: Path },
+  found: {
+    readonly schema: z.ZodType;
+    readonly value: unknown;
+    readonly at?: Path;
+    readonly isPayload?: boolean;
+  },
 ): readonly FieldError[] {
   const at = found.at ?? [];
+  const told: Told = found.isPayload === true ? () => "" : (given) => `is ${givenText(given)} and `;
   const errors = new Map<string, FieldError>();
   for (
     const { path, code, message, allowed } of issues.flatMap((issue) =>
-      explain(issue, found.schema, found.value)
+      explain(issue, found.schema, found.value, told)
     )
   ) {
     const whole = [...at, ...path];
@@ -58,7 +67,10 @@ interface Explained {
   readonly allowed?: readonly string[];
 }
 
-function explain(issue: Issue, schema: z.ZodType, value: unknown): readonly Explained[] {
+/** What was given, as a sentence begins; empty where it is not to be repeated. */
+type Told = (given: unknown) => string;
+
+function explain(issue: Issue, schema: z.ZodType, value: unknown, told: Told): readonly Explained[] {
   const { path } = issue;
   switch (issue.code) {
     case "invalid_type": {
@@ -67,7 +79,7 @@ function explain(issue: Issue, schema: z.ZodType, value: unknown): readonly Expl
       return [{
         path,
         code: "type",
-        message: `is ${givenText(given)} and must be ${withArticle(issue.expected)}.`,
+        message: `${told(given)}must be ${withArticle(issue.expected)}.`,
       }];
     }
     case "unrecognized_keys": {
@@ -90,24 +102,24 @@ function explain(issue: Issue, schema: z.ZodType, value: unknown): readonly Expl
       );
       const given = valueAt(value, path);
       const isMissing = given === undefined;
-      const message = `${isMissing ? "is missing" : `is ${givenText(given)}`} and must be ${
+      const message = `${isMissing ? "is missing and " : told(given)}must be ${
         allowed.length === 1 ? "" : "one of "
       }${allowed.join(", ")}.`;
       return [{ path, code: isMissing ? "required" : "choice_unknown", message, allowed }];
     }
     case "too_small":
     case "too_big":
-      return [{ path, ...bound(issue, valueAt(value, path)) }];
+      return [{ path, ...bound(issue, valueAt(value, path), told) }];
     case "not_multiple_of":
       return [{
         path,
         code: "out_of_range",
-        message: `is ${givenText(valueAt(value, path))} and must be a multiple of ${issue.divisor}.`,
+        message: `${told(valueAt(value, path))}must be a multiple of ${issue.divisor}.`,
       }];
     case "invalid_format":
       return [{ path, code: "format", message: `has not the form of ${formName(issue)}.` }];
     case "invalid_union":
-      return ofUnion(issue.errors, schema, value, path);
+      return ofUnion(issue.errors, { schema, value, path, told });
     case "custom":
       return [{ path, ...ofCustom(issue) }];
     default:
@@ -118,6 +130,7 @@ function explain(issue: Issue, schema: z.ZodType, value: unknown): readonly Expl
 function bound(
   issue: Extract<Issue, { code: "too_small" | "too_big" }>,
   given: unknown,
+  told: Told,
 ): Omit<Explained, "path"> {
   const isBig = issue.code === "too_big";
   const limit = String(isBig ? issue.maximum : issue.minimum);
@@ -141,7 +154,7 @@ function bound(
     default:
       return {
         code: "out_of_range",
-        message: `is ${givenText(given)} and must be ${word} ${limit}.`,
+        message: `${told(given)}must be ${word} ${limit}.`,
         allowed: [`${word} ${limit}`],
       };
   }
@@ -161,9 +174,12 @@ function ofCustom(issue: Extract<Issue, { code: "custom" }>): Omit<Explained, "p
 /** Of a union's branches, the errors of the one that was nearly met; when none was, what it could have been. */
 function ofUnion(
   branches: readonly (readonly Issue[])[],
-  schema: z.ZodType,
-  value: unknown,
-  path: Path,
+  { schema, value, path, told }: {
+    readonly schema: z.ZodType;
+    readonly value: unknown;
+    readonly path: Path;
+    readonly told: Told;
+  },
 ): readonly Explained[] {
   if (valueAt(value, path) === undefined) return [{ path, code: "required", message: "is missing." }];
   const near = branches
@@ -171,7 +187,9 @@ function ofUnion(
     .sort((a, b) => a.length - b.length);
   const [nearest] = near;
   if (nearest !== undefined) {
-    return nearest.flatMap((issue) => explain({ ...issue, path: [...path, ...issue.path] }, schema, value));
+    return nearest.flatMap((issue) =>
+      explain({ ...issue, path: [...path, ...issue.path] }, schema, value, told)
+    );
   }
   const expected = branches.flat().flatMap((issue) => issue.code === "invalid_type" ? [issue.expected] : []);
   return [{

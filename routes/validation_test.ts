@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { z } from "zod";
 import { choiceField, instantField, lineField, queryInteger, queryNumber } from "./fields.ts";
-import { errorsOf } from "./validation.ts";
+import { errorsOf, fieldErrors } from "./validation.ts";
 
 const schema = z.strictObject({
   name: lineField(10),
@@ -73,7 +73,8 @@ Deno.test("a refusal says what was given, and no more of it than helps", () => {
     load: queryNumber(0, 10),
     policy: choiceField(["Skip", "Queue"]),
   });
-  const said = (value: Record<string, unknown>) => errorsOf(schema, value).map(({ message }) => message);
+  const said = (value: Record<string, unknown>) =>
+    fieldErrors(schema.safeParse(value).error?.issues ?? [], { schema, value }).map(({ message }) => message);
   assertEquals(
     said({ retries: -1, name: "long", tags: ["a", "b"], window: "5", load: "two", policy: 7 }),
     [
