@@ -1,7 +1,6 @@
 /** Replays: new occurrences with the payload of failed ones, linked to them, under their job's policy. */
-import type { JobMessage } from "../../actors/domain/message.ts";
-import type { TypeDefaults } from "../../actors/domain/terms.ts";
 import type { ReplayRefusal } from "../../actors/ports/failed_occurrences.ts";
+import type { Replay, Replayed } from "../replay.ts";
 import type { Session } from "./database.ts";
 import { readHolds } from "./job_holds.ts";
 import { messageOf } from "./job_messages.ts";
@@ -9,31 +8,6 @@ import { type JobStanding, lockJobs } from "./job_rows.ts";
 import { isUuid, numbers, storable, time, uuids } from "./literal.ts";
 import { Admissions, insertOccurrences, type Planned } from "./new_occurrences.ts";
 import { keyOf, type TermsBook, type TermsDraft } from "./terms.ts";
-
-export interface Replay {
-  /** The failed occurrence's id. */
-  readonly id: string;
-  /** The new one's. */
-  readonly occurrenceId: string;
-  readonly at: number;
-  /** JSON text; null takes the failed one's. */
-  readonly jobData: string | null;
-  readonly force: boolean;
-  readonly reason: string | null;
-  readonly by: string;
-  readonly actionId: string | null;
-  readonly defaultsOf: (jobType: string) => TypeDefaults;
-}
-
-export type Replayed =
-  | {
-    readonly ok: true;
-    readonly jobId: string;
-    readonly jobType: string;
-    /** Null while it waits for the run before it. */
-    readonly message: JobMessage | null;
-  }
-  | ({ readonly ok: false } & ReplayRefusal);
 
 /**
  * Begins replays inside a transaction, of different failed occurrences. Locks jobs, then failed occurrences. What

@@ -6,6 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { connect } from "amqplib";
 import { systemClock } from "../../infra/clock.ts";
 import { openRedis } from "../../infra/redis/redis.ts";
+import { worker } from "../support/redis_instance.ts";
 import { asOwner, checkOf, examine, migrate, postgresAt, rabbitmqAt } from "../support/doctor.ts";
 import { freePort } from "../support/free_port.ts";
 import { KeptLog } from "../support/quiet.ts";
@@ -38,7 +39,7 @@ serverTest(
       log: new KeptLog(),
       lifetimeMs: 60_000,
     });
-    await redis.presence.announce(WORKER);
+    await redis.presence.announce(worker("w"));
     await redis.close();
     const model = await connect(vhost.url);
     const channel = await model.createChannel();
@@ -144,30 +145,3 @@ serverTest(
     assert(other?.nextStep?.startsWith("rabbitmqctl add_vhost 'not-there'"), JSON.stringify(other));
   },
 );
-
-const WORKER = {
-  workerId: "pool",
-  instanceId: "w",
-  hostName: "host",
-  version: "1",
-  startedAt: 1,
-  maxParallelJobs: 4,
-  jobTypes: [{
-    name: "SampleJob",
-    description: "",
-    schema: null,
-    routingPattern: "sample.*",
-    maxParallelJobs: 4,
-    threads: 4,
-    isolation: "lane",
-    executionTimeoutSeconds: null,
-    maxRetries: 3,
-    baseRetryDelaySeconds: 1,
-    lanesBusy: 0,
-    lanesFree: 4,
-  }],
-  running: [],
-  reportsHeldBack: 0,
-  load: null,
-  isStopping: false,
-} as const;
